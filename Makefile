@@ -1,0 +1,63 @@
+# `make help` lists what there is. Everything is installed into .venv, nothing elsewhere.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := schemas engine executors gateway client
+
+export JINA_OPTOUT_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What the demo and the server look at; empty means the pages that ship with the project.
+PAGES ?=
+QUERY ?=
+MODEL ?=
+PORT ?= 54321
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint types format clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
+	@echo "Installing into $(VENV) (about 5 GB, a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/run.stamp  ## Create .venv with everything the service needs
+
+demo: $(VENV)/run.stamp  ## Start the Flow, embed and rank real pages: PAGES=<pdf, image or folder> QUERY="..."
+	@$(BIN)/colpali-serve demo $(if $(PAGES),--pages "$(PAGES)") $(if $(QUERY),--query "$(QUERY)")
+
+serve: $(VENV)/run.stamp  ## Serve flows/rank.yml in the foreground: MODEL=<folder or hub id> PORT=<port>
+	@$(BIN)/colpali-serve serve flows/rank.yml --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
+
+test: $(VENV)/dev.stamp  ## Run every test
+	$(BIN)/python -m pytest
+
+# mypy does not follow the editable install's namespace: it gets one made of links.
+$(VENV)/types: $(VENV)/dev.stamp
+	@mkdir -p $@/colpali_serve
+	@for room in $(ROOMS); do ln -sfn ../../../$$room $@/colpali_serve/$$room; done
+
+lint: $(VENV)/dev.stamp $(VENV)/types  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(VENV)/types $(BIN)/mypy --namespace-packages --explicit-package-bases \
+		$(foreach room,$(ROOMS),-p colpali_serve.$(room))
+
+format: $(VENV)/dev.stamp  ## Rewrite files in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

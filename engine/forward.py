@@ -1,0 +1,103 @@
+"""From pixels or text to embeddings: one batch, no policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from colpali_serve.engine.query_forms import augmentation_token
+from colpali_serve.schemas import Embedding
+
+if TYPE_CHECKING:
+    from colpali_serve.engine.loading import LoadedModel
+
+Grid = tuple[int, int]
+"""Patch columns and rows."""
+
+
+def page_batch(loaded: LoadedModel, images: Sequence[Image.Image]) -> dict[str, Any]:
+    """Preprocess RGB images with the family's own processor.
+
+    Returns:
+        Every tensor that the model takes; all but `labels`, which would only make it compute a
+        loss over its vocabulary. (Qwen 2.5 and Gemma 3 are silently wrong without all the rest.)
+    """
+    batch = dict(loaded.processor.process_images(list(images)))
+    batch.pop("labels", None)
+    return batch
+
+
+def query_batch(loaded: LoadedModel, texts: Sequence[str]) -> dict[str, Any]:
+    """Tokenise queries, in the form that the checkpoint was trained with.
+
+    Args:
+        loaded: The model.
+        texts: Queries that have passed `queries.check_text`.
+    """
+    augmentation = augmentation_token(loaded.family, loaded.processor)
+    whole = [loaded.form.apply(text, augmentation) for text in texts]
+    batch = dict(loaded.processor.process_texts(whole))
+    if loaded.family.zero_query_types:
+        batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])
+    return batch
+
+
+def embed_batch(loaded: LoadedModel, batch: dict[str, Any]) -> list[Embedding]:
+    """Run the model.
+
+    Args:
+        loaded: The model.
+        batch: From `page_batch` or `query_batch`.
+
+    Returns:
+        One float32 (n_vectors, dim) an item, in order, rows of unit norm; padding rows, left or
+        right, are taken away by the attention mask.
+    """
+    on_device = {
+        key: value.to(loaded.device) if isinstance(value, torch.Tensor) else value
+        for key, value in batch.items()
+    }
+    if "pixel_values" in on_device:
+        on_device["pixel_values"] = on_device["pixel_values"].to(loaded.dtype)
+    with torch.inference_mode():
+        rows = loaded.model(**on_device).float().cpu()
+    real = batch["attention_mask"].bool().cpu()
+    return [item[mask].numpy() for item, mask in zip(rows, real, strict=True)]
+
+
+def grids(loaded: LoadedModel, batch: dict[str, Any], images: Sequence[Image.Image]) -> list[Grid]:
+    """Patch columns and rows of each page, as its image vectors stand for them.
+
+    Args:
+        loaded: The model.
+        batch: What `page_batch` made of `images`.
+        images: The pages.
+
+    Returns:
+        One (columns, rows) a page. For tile families the grid of the local tiles, without the
+        vectors of the shrunken whole page.
+
+    Source:
+        Each mapping was checked by moving a red square over a page.
+    """
+    name = loaded.family.name
+    if "image_grid_thw" in batch:  # the Qwen families
+        merge = int(loaded.model.spatial_merge_size)
+        return [(int(w) // merge, int(h) // merge) for _, h, w in batch["image_grid_thw"].tolist()]
+    if name in ("ColIdefics3", "ColModernVBert"):
+        # ColIdefics3Processor's own answer is wrong; both cut a page into tiles in the same way.
+        from colpali_engine.models import ColModernVBertProcessor
+
+        patches = ColModernVBertProcessor.get_n_patches
+        return [patches(loaded.processor, (image.height, image.width)) for image in images]
+    config = loaded.model.config
+    if name == "ColGemma3":
+        side = math.isqrt(int(config.mm_tokens_per_image))
+        return [(side, side)] * len(images)
+    vision = config.vision_config
+    side = int(vision.image_size) // int(vision.patch_size)
+    return [(side, side)] * len(images)

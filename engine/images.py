@@ -1,0 +1,133 @@
+"""Encoded bytes to RGB pixels, with every check that can be made before decoding."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from colpali_serve.engine.settings import Limits
+from colpali_serve.schemas import InvalidPageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
+_EXPECTED = "expected PNG, JPEG, WebP, TIFF, GIF or BMP"
+_MAX_SHOWN = 40
+
+
+def decode_data_uri(url: str, owner: str, item: str, limits: Limits) -> bytes:
+    """Return the bytes that a `data:` URI carries.
+
+    Args:
+        url: ``data:image/png;base64,...``; the declared type is not trusted, the bytes decide.
+        owner: How errors call its owner, for example ``page 'a'``.
+        item: The owner's id.
+        limits: `max_image_bytes` is checked before decoding.
+
+    Raises:
+        InvalidPageError: Another scheme, not base64, or too large.
+    """
+    head, comma, payload = url.partition(",")
+    if not head.startswith("data:"):
+        shown = url[:_MAX_SHOWN] + ("..." if len(url) > _MAX_SHOWN else "")
+        raise InvalidPageError(f"{owner}: url is {shown!r}, expected a data: URI", item)
+    if not comma or not head.endswith(";base64"):
+        raise InvalidPageError(f"{owner}: data URI is not ';base64,', expected base64", item)
+    check_bytes(len(payload) * 3 // 4, owner, item, limits)
+    try:
+        return base64.b64decode(payload, validate=True)
+    except binascii.Error as error:
+        raise InvalidPageError(f"{owner}: data URI has bad base64 ({error})", item) from None
+
+
+def check_bytes(size: int, owner: str, item: str, limits: Limits) -> None:
+    """Refuse an encoded image of more than `max_image_bytes`."""
+    if size > limits.max_image_bytes:
+        raise InvalidPageError(
+            f"{owner}: image has {size} bytes, expected at most {limits.max_image_bytes}", item
+        )
+
+
+def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Image:
+    """Decode one page.
+
+    The header is read first: format, size and pixel count are refused before memory is spent.
+    Transparency is laid on white paper, an EXIF rotation is applied, 16-bit grey is scaled.
+
+    Args:
+        data: Encoded image.
+        owner: How errors call its owner, for example ``page 'a'``.
+        item: The owner's id.
+        limits: `max_image_bytes` and `max_pixels`.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        InvalidPageError: Not an image, of another format, truncated, empty, of several frames,
+            or larger than the limits.
+    """
+
+    def refuse(what: str) -> InvalidPageError:
+        return InvalidPageError(f"{owner}: {what}", item)
+
+    if not data:
+        raise refuse(f"image is empty (0 bytes), {_EXPECTED}")
+    check_bytes(len(data), owner, item, limits)
+    if data.startswith(b"%PDF-"):
+        raise refuse(f"image is a PDF, {_EXPECTED}; the client renders PDFs to pages")
+    try:
+        with warnings.catch_warnings():
+            # Our own pixel limit decides, so Pillow's warning about "bombs" would be noise.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise refuse(f"image is of no known format ({len(data)} bytes), {_EXPECTED}") from None
+    except Image.DecompressionBombError:
+        raise refuse(
+            f"image has far too many pixels, expected at most {limits.max_pixels}"
+        ) from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise refuse(f"image header is broken ({_plain(error)}), {_EXPECTED}") from None
+
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise refuse(f"image is {width}x{height}, expected at least 1x1")
+    if width * height > limits.max_pixels:
+        raise refuse(
+            f"image is {width}x{height} = {width * height} pixels, "
+            f"expected at most {limits.max_pixels}"
+        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise refuse(f"image has {frames} frames, expected one; send each as a page")
+    try:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
+        raise refuse(f"image is truncated or broken ({_plain(error)}), {_EXPECTED}") from None
+
+
+def _plain(error: Exception) -> str:
+    """Pillow's own words, without anything that looks like an object's address."""
+    text = str(error).split(" <", 1)[0]
+    return text or type(error).__name__
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        # Pillow's own conversion clips at 255, which turns a 16-bit scan white.
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode != "F" or values.max() > 1 else 1.0
+        scaled = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,85 @@
+"""What this machine computes fast: device, dtype, threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from colpali_serve.schemas import ConfigError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device to compute on.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "cuda:<index>".
+
+    Raises:
+        ConfigError: CUDA was asked for and is not there, or has no card of that index.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if not torch.cuda.is_available():
+            where = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible})"
+            raise ConfigError(
+                f"setting 'device' is '{name}': no CUDA device is available here{where}, "
+                "expected one, or 'cpu' or 'auto'",
+                "device",
+            )
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise ConfigError(
+                f"setting 'device' is '{name}', expected an index below {count}", "device"
+            )
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype to compute in.
+
+    Args:
+        name: "auto", "float32", "bfloat16" or "float16".
+        device: What it will run on.
+
+    Returns:
+        For "auto": bfloat16 on a CUDA card or a CPU with instructions for it, else float32,
+        since a CPU without them emulates bfloat16 several times slower than float32.
+    """
+    if name != "auto":
+        return _DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+
+
+def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bfloat16 matrices itself (AMX or AVX512-BF16)."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:  # not Linux: float32 is right everywhere
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores this process may use: affinity, and the container's quota where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = cgroup.read_text().split()
+        limit = cores if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup v2 here
+        limit = cores
+    return min(cores or 1, limit or 1)
+
+
+def choose_threads(threads: int | None) -> int:
+    """CPU threads for one forward: as set, else half of the usable cores, at least one."""
+    return threads if threads is not None else max(1, usable_cores() // 2)

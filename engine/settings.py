@@ -1,0 +1,107 @@
+"""Every choice a deployer has, in one place, from arguments or from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from colpali_serve.schemas import ConfigError
+
+ENVIRONMENT_PREFIX = "COLPALI_"
+
+
+class Limits(BaseModel):
+    """What one request may cost, checked before any work is done.
+
+    Attributes:
+        max_image_bytes: Encoded size of one image, in bytes.
+        max_pixels: Width times height of one image, read from its header before decoding.
+        max_request_items: Pages or queries in one request.
+        max_query_tokens: Tokens of one query's own text, without prefix and suffix.
+        long_query: What happens to a longer query: "refuse" it, or "cut" it at the limit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_image_bytes: int = Field(default=64 * 1024**2, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_request_items: int = Field(default=1024, ge=1)
+    max_query_tokens: int = Field(default=512, ge=1)
+    long_query: Literal["refuse", "cut"] = "refuse"
+
+
+class EncoderSettings(Limits):
+    """How the encoder loads its model and works; `Limits` are part of it.
+
+    Each setting has an environment variable of its name, `COLPALI_MODEL` for `model` and so on.
+
+    Attributes:
+        model: Folder, hub id, or the name of a bundled checkpoint.
+        revision: Branch, tag or commit on the hub; None takes the default branch.
+        token: Hub token for gated or private models; None takes the one the hub library knows.
+        offline: Never ask the hub, use folders and what has been downloaded before.
+        device: "auto" takes CUDA where there is one; else "cpu", "cuda" or "cuda:<index>".
+        dtype: "auto" takes bfloat16 where the machine computes in it fast, else float32.
+        attention: Attention implementation of transformers; "auto" lets it choose.
+        threads: CPU threads for one forward; None takes half of the cores, which survives
+            neighbours on the same cores (two threads on busy cores are far slower than one).
+        batch_size: Pages in one forward; None takes 8 on CUDA, 1 on a CPU.
+        pool_factor: Pages keep about 1/pool_factor of their vectors; requests may ask otherwise.
+        embedding_dtype: dtype in which embeddings leave; requests may ask otherwise.
+        query_prefix: Text before each query. None takes what the checkpoint was trained with
+            where that is known, else what colpali-engine does.
+        query_suffix: Text after each query; None as above.
+        query_newline: A line break after the suffix; None as above.
+    """
+
+    model: str = "colpali-tiny"
+    revision: str | None = None
+    token: SecretStr | None = None
+    offline: bool = False
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    pool_factor: int = Field(default=1, ge=1)
+    embedding_dtype: Literal["float16", "float32"] = "float16"
+    query_prefix: str | None = None
+    query_suffix: str | None = None
+    query_newline: bool | None = None
+
+    @classmethod
+    def from_environment(
+        cls, given: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+    ) -> Self:
+        """Combine explicit settings with environment variables; the explicit ones win.
+
+        Args:
+            given: Settings by name; None values count as not given.
+            environ: Where to look up `COLPALI_<NAME>`; empty values count as not set.
+
+        Raises:
+            ConfigError: A setting is unknown or has a value that is not allowed.
+
+        >>> EncoderSettings.from_environment({"threads": 2}, {"COLPALI_DEVICE": "cpu"}).device
+        'cpu'
+        """
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            if text := environ.get(ENVIRONMENT_PREFIX + name.upper()):
+                values[name] = text
+        values |= {name: value for name, value in (given or {}).items() if value is not None}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(sorted(cls.model_fields))
+                raise ConfigError(f"setting '{name}' is unknown, expected one of {known}") from None
+            shown = "***" if name == "token" else repr(first["input"])
+            raise ConfigError(
+                f"setting '{name}' is {shown}: {first['msg'].lower()}", name
+            ) from None

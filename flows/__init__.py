@@ -1,0 +1,1 @@
+"""Flow definitions in YAML; `rank.yml` is the one to start with."""

@@ -1,0 +1,174 @@
+"""What stands between a caller's requests and the Executors."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator, Awaitable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from jina.excepts import InternalNetworkError
+from jina.proto import jina_pb2
+from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
+from jina.types.request.data import SingleDocumentRequest
+
+from colpali_serve.gateway.internals import (
+    RequestHandler,
+    ResultHandler,
+    bound_endpoints,
+    executor_names,
+    wrap_handlers,
+)
+from colpali_serve.gateway.redaction import (
+    Failure,
+    InternalError,
+    redact_network_error,
+    redact_status,
+    without_documents,
+    write_status,
+)
+from colpali_serve.gateway.routing import RoutingTable, check_routes
+from colpali_serve.schemas import InvalidInputError
+
+_VERSIONS = ("colpali-serve", "jina", "docarray", "grpcio", "protobuf", "pydantic")
+
+
+class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
+    """Jina's request handler with checks before the Executors and redaction after them.
+
+    Args:
+        args: Jina's runtime arguments.
+        logger: The gateway's `JinaLogger`.
+        routes: As in `ColPaliGateway`.
+        kwargs: What Jina passes on.
+
+    Raises:
+        ConfigError: `routes` does not fit the Flow, or Jina's internals are not as expected.
+    """
+
+    def __init__(self, args: Any, logger: Any, routes: object = None, **kwargs: Any) -> None:
+        super().__init__(args, logger, **kwargs)
+        self._routes = check_routes(routes, executor_names(self.streamer))
+        # Without knowledge of the Executors everything is refused; the port is still closed then.
+        self._table = RoutingTable({}, {})
+        wrap_handlers(self.streamer, self._guard_request, self._guard_result)
+
+    async def learn_endpoints(self, is_cancel: Any) -> None:
+        """Wait for the Executors and ask them what they bind.
+
+        Args:
+            is_cancel: Event that ends the waiting.
+
+        Raises:
+            ConfigError: A route names an endpoint that its Executor does not bind.
+        """
+        bound = await bound_endpoints(self.streamer, is_cancel)
+        if bound is not None:
+            self._table = RoutingTable(self._routes, bound)
+
+    def _guard_request(self, inner: RequestHandler) -> RequestHandler:
+        def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
+            header = request.header
+            try:
+                target = self._table.target(header.exec_endpoint, header.target_executor)
+            except InvalidInputError as error:
+                self.logger.info(f"request {header.request_id} refused: {error.message}")
+                return _done(Failure.of(request, error)), None
+            header.target_executor = target
+            future, floating = inner(request=request, return_type=return_type)
+            return asyncio.ensure_future(self._settle(request, future)), floating
+
+        return handle
+
+    def _guard_result(self, inner: ResultHandler) -> ResultHandler:
+        def handle(result: Any) -> Any:
+            # Jina's metrics count what ends here against what began in its request handler.
+            return result if isinstance(result, Failure) else inner(result)
+
+        return handle
+
+    async def _settle(self, request: Any, future: Awaitable[Any]) -> Any:
+        try:
+            response = await self._await(request, future)
+        except InternalError as error:
+            # Raised out of here it would end the stream, with every other request in it.
+            return Failure.of(request, error)
+        for route in response.routes:
+            redact_status(route.status)
+        full = redact_status(response.header.status)
+        if not full:
+            return response
+        self._log_failure(request, full, response.header.status.exception.name)
+        return without_documents(response)
+
+    async def _await(self, request: Any, future: Awaitable[Any]) -> Any:
+        try:
+            return await future
+        except InternalNetworkError as error:
+            self._log_failure(request, f"{error.code()}: {error.details()}")
+            raise redact_network_error(error) from error
+        except Exception as error:
+            self._log_failure(request, f"gateway: {error!r}", exc_info=True)
+            raise InternalError from error
+
+    def _log_failure(self, request: Any, full: str, name: str = "", exc_info: bool = False) -> None:
+        header = request.header
+        text = f"request {header.request_id} at {header.exec_endpoint!r} failed in {full}"
+        if name in ("", InternalError.__name__):
+            self.logger.error(text, exc_info=exc_info)
+        else:
+            self.logger.info(text)
+
+    async def stream_doc(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """Refuse to stream one document's answers: no endpoint of this project does so.
+
+        Args:
+            request: The request, with one document.
+            context: gRPC's context.
+
+        Yields:
+            One response, an error.
+        """
+        endpoint = request.header.exec_endpoint
+        response = SingleDocumentRequest()
+        write_status(
+            response.header.status,
+            InvalidInputError(
+                f"endpoint {endpoint!r} does not stream documents, expected a post", endpoint
+            ),
+        )
+        yield response
+
+    async def dry_run(self, empty: Any, context: Any) -> Any:
+        """Send an empty request through the whole Flow.
+
+        Args:
+            empty: No content.
+            context: gRPC's context.
+
+        Returns:
+            The status, redacted where it is an error.
+        """
+        status = await super().dry_run(empty, context)
+        if full := redact_status(status):
+            self.logger.error(f"dry run failed in {full}")
+        return status
+
+    async def _status(self, empty: Any, context: Any) -> Any:
+        # Jina's answer holds its environment variables and the machine's hardware address.
+        info = jina_pb2.JinaInfoProto()
+        info.jina["python"] = platform.python_version()
+        for name in _VERSIONS:
+            try:
+                info.jina[name] = version(name)
+            except PackageNotFoundError:
+                # Run from a source tree; the other versions are still worth knowing.
+                continue
+        return info
+
+
+def _done(response: Any) -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(response)
+    return future

@@ -1,0 +1,55 @@
+"""Documents, endpoint names, parameters and errors: what a client and the service share."""
+
+from colpali_serve.schemas.documents import PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas.embeddings import Embedding, check_embedding
+from colpali_serve.schemas.endpoints import (
+    EMBED_IMAGES,
+    EMBED_QUERIES,
+    ENDPOINTS,
+    SCORE,
+    SCORE_EMBEDDINGS,
+)
+from colpali_serve.schemas.errors import (
+    ColPaliError,
+    ConfigError,
+    EmbeddingShapeError,
+    EncodingError,
+    InvalidInputError,
+    InvalidPageError,
+    InvalidQueryError,
+    ModelLoadError,
+    OverloadedError,
+    RemoteError,
+    ServiceUnavailableError,
+    describe,
+    error_from_name,
+)
+from colpali_serve.schemas.parameters import EncodeParameters, ScoreParameters
+
+__all__ = [
+    "EMBED_IMAGES",
+    "EMBED_QUERIES",
+    "ENDPOINTS",
+    "SCORE",
+    "SCORE_EMBEDDINGS",
+    "ColPaliError",
+    "ConfigError",
+    "Embedding",
+    "EmbeddingShapeError",
+    "EncodeParameters",
+    "EncodingError",
+    "InvalidInputError",
+    "InvalidPageError",
+    "InvalidQueryError",
+    "ModelLoadError",
+    "OverloadedError",
+    "PageDoc",
+    "QueryDoc",
+    "RemoteError",
+    "ScoreDoc",
+    "ScoreParameters",
+    "ServiceUnavailableError",
+    "check_embedding",
+    "describe",
+    "error_from_name",
+]

@@ -1,0 +1,90 @@
+"""The typed documents that cross the wire."""
+
+# No `from __future__ import annotations`: docarray builds wire schemas from live annotations.
+from typing import Any, Dict, List, Optional
+
+from docarray import BaseDoc, DocList
+from docarray.typing import NdArray
+from pydantic import ConfigDict, Field, ValidationError
+
+from colpali_serve.schemas.errors import InvalidInputError
+
+
+class _WireDoc(BaseDoc):
+    """A document that refuses unknown fields and reports bad ones as `InvalidInputError`."""
+
+    # BaseDoc drops unknown fields in silence: a misspelt `imgae=` would come back unembedded.
+    model_config = ConfigDict(**{**BaseDoc.model_config, "extra": "forbid"})
+
+    @classmethod
+    def from_protobuf(cls, pb_msg: Any) -> Any:
+        """Read a document from its protobuf message.
+
+        Raises:
+            InvalidInputError: A field is unknown or has a value of the wrong kind.
+        """
+        try:
+            return super().from_protobuf(pb_msg)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InvalidInputError(f"{cls.__name__}.{field}: {first['msg']}") from None
+
+
+class PageDoc(_WireDoc):
+    """A page, as an image on the way in and as an embedding on the way out.
+
+    Attributes:
+        id: Name of the page; every error about the page carries it.
+        image: Encoded image bytes (PNG, JPEG, WebP, TIFF, GIF or BMP). Never echoed.
+        url: `data:` URI with the same, instead of `image`. Never echoed.
+        embedding: (n_vectors, dim), float16 unless asked otherwise; unit rows, no padding rows.
+        grid: [columns, rows] of vision patches that the embedding's image vectors stand for.
+        tags: Free; comes back as it was sent.
+        error: ``ErrorClass: message`` where `on_error` is "keep" and this page failed.
+    """
+
+    image: Optional[bytes] = None
+    url: Optional[str] = None
+    embedding: Optional[NdArray] = None
+    grid: Optional[List[int]] = None
+    tags: Dict[str, Any] = Field(default_factory=dict)
+    error: Optional[str] = None
+
+
+class QueryDoc(_WireDoc):
+    """A query: text, or an image to search by page.
+
+    Attributes:
+        id: Name of the query; every error about the query carries it.
+        text: What to look for.
+        image: Encoded image bytes, instead of `text`. Never echoed.
+        embedding: (n_vectors, dim), float16 unless asked otherwise; unit rows, no padding rows.
+        tags: Free; comes back as it was sent.
+        error: ``ErrorClass: message`` where `on_error` is "keep" and this query failed.
+    """
+
+    text: Optional[str] = None
+    image: Optional[bytes] = None
+    embedding: Optional[NdArray] = None
+    tags: Dict[str, Any] = Field(default_factory=dict)
+    error: Optional[str] = None
+
+
+class ScoreDoc(_WireDoc):
+    """Queries to be scored against pages.
+
+    Attributes:
+        queries: At least one.
+        pages: At least one.
+        scores: float32 (n_queries, n_pages), the MaxSim of each pair: the sum over the query's
+            vectors of their largest dot product with the page's, in [-n_vectors, n_vectors].
+            NaN where `on_error` is "keep" and the query or the page failed.
+        ranking: int64 (n_queries, k), page indices from the best score down, k being `top_k` or
+            the number of pages; failed pages come last.
+    """
+
+    queries: DocList[QueryDoc] = Field(default_factory=DocList[QueryDoc])
+    pages: DocList[PageDoc] = Field(default_factory=DocList[PageDoc])
+    scores: Optional[NdArray] = None
+    ranking: Optional[NdArray] = None

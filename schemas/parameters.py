@@ -1,0 +1,76 @@
+"""What a caller may ask for beside the documents, checked once for every door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from colpali_serve.schemas.errors import InvalidInputError
+
+EmbeddingDtype = Literal["float16", "float32"]
+OnError = Literal["raise", "keep"]
+
+
+def _whole(value: object) -> object:
+    """Undo protobuf's Struct, in which every number is a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, strict=True)]
+
+
+class _Parameters(BaseModel):
+    # A parameter of another Executor in the Flow travels beside ours: unknown ones are not ours
+    # to refuse.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, Any] | None) -> Self:
+        """Check the parameters of a request.
+
+        Args:
+            parameters: As Jina hands them over; None means all defaults.
+
+        Raises:
+            InvalidInputError: A value is not allowed; the message names it.
+        """
+        try:
+            return cls.model_validate(dict(parameters or {}))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            raise InvalidInputError(
+                f"parameter '{name}' is {first['input']!r}: {first['msg'].lower()}", name
+            ) from None
+
+
+class EncodeParameters(_Parameters):
+    """Parameters of /embed_images, /embed_queries and /score.
+
+    Attributes:
+        embedding_dtype: dtype in which embeddings travel.
+        pool_factor: Pages keep about 1/pool_factor of their vectors, by hierarchical pooling.
+            1 keeps all; None takes the server's setting.
+        on_error: "raise" fails the request with the first bad item, "keep" embeds the good
+            items and says in each bad one's `error` what was wrong.
+    """
+
+    embedding_dtype: EmbeddingDtype | None = None
+    pool_factor: _Count | None = None
+    on_error: OnError = "raise"
+
+
+class ScoreParameters(_Parameters):
+    """Parameters of /score_embeddings and /score.
+
+    Attributes:
+        top_k: Length of each query's `ranking`; None ranks all pages.
+        return_embeddings: Leave the embeddings on the documents that come back.
+        on_error: As in `EncodeParameters`.
+    """
+
+    top_k: _Count | None = None
+    return_embeddings: bool = False
+    on_error: OnError = "raise"

@@ -1,0 +1,66 @@
+"""A release of Jina that is built in another way must be noticed at start."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from jina.serve.stream import RequestStreamer
+
+from colpali_serve.gateway.internals import bound_endpoints, executor_names, wrap_handlers
+from colpali_serve.schemas import ConfigError
+
+
+def carry(request, return_type):
+    return request, None
+
+
+def count(result):
+    return result
+
+
+def carry_with_more(request, return_type, deadline):
+    return request, None
+
+
+def streamer(request_handler=carry, result_handler=count):
+    inner = RequestStreamer(request_handler=request_handler, result_handler=result_handler)
+    return SimpleNamespace(_streamer=inner)
+
+
+def test_handlers_are_wrapped():
+    given = streamer()
+    wrap_handlers(
+        given,
+        lambda inner: lambda request, return_type: ("seen", *inner(request, return_type)),
+        lambda inner: lambda result: ("seen", inner(result)),
+    )
+    assert given._streamer._request_handler(request=1, return_type=None) == ("seen", 1, None)
+    assert given._streamer._result_handler(2) == ("seen", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (SimpleNamespace(), "GatewayStreamer._streamer"),
+        (SimpleNamespace(_streamer="another"), "GatewayStreamer._streamer"),
+        (streamer(request_handler=carry_with_more), "RequestStreamer._request_handler"),
+        (streamer(result_handler=carry), "RequestStreamer._result_handler"),
+        (streamer(result_handler=None), "RequestStreamer._result_handler"),
+    ],
+)
+def test_another_jina_is_refused(given, named):
+    with pytest.raises(ConfigError, match=f"does not fit this gateway.*{named}"):
+        wrap_handlers(given, lambda inner: inner, lambda inner: inner)
+
+
+def test_another_graph_is_refused():
+    with pytest.raises(ConfigError, match="does not fit this gateway.*topology_graph"):
+        executor_names(SimpleNamespace())
+
+
+def test_another_discovery_is_refused():
+    async def main():
+        await bound_endpoints(SimpleNamespace(), asyncio.Event())
+
+    with pytest.raises(ConfigError, match="_get_endpoints_input_output_models"):
+        asyncio.run(main())
