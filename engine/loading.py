@@ -128,7 +128,6 @@ def _load_weights(
                 str(checkpoint.folder),
                 # The renames that the base needs also bring old adapters' names up to date.
                 weight_mapping=get_model_conversion_mapping(model, mapping),
-                local_files_only=True,
             )
         except _LOADING_ERRORS as error:
             raise ModelLoadError(

@@ -27,5 +27,5 @@ def pool(embedding: Embedding, pool_factor: int) -> Embedding:
         return embedding
     rows = torch.from_numpy(embedding)
     pooled = HierarchicalTokenPooler().pool_embeddings([rows], pool_factor=pool_factor)
-    result: Embedding = pooled.pooled_embeddings[0].numpy()
+    result: Embedding = pooled[0].numpy()
     return result

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # A vocabulary head beside a model that has none, or that does not use it, changes nothing.
 _HARMLESS = re.compile(r"(^|\.)lm_head\.")
 _MAX_NAMED = 5
+_PROBE_QUERIES = (
+    "What is the total?",
+    "A longer probe, so that the first is padded beside it.",
+)
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """How far rows may be from unit norm, and a query from itself in a batch."""
 
@@ -121,9 +125,14 @@ def _prove_adapter(loaded: LoadedModel, page: Embedding, query: Embedding) -> No
 
 
 def _embed(loaded: LoadedModel, kind: str) -> list[Embedding]:
-    if kind == "page":
-        # A gradient, so that no two patches are alike.
-        ramp = np.linspace(0, 255, 64 * 96 * 3).reshape(96, 64, 3).astype(np.uint8)
-        return embed_batch(loaded, page_batch(loaded, [Image.fromarray(ramp)]))
-    texts = ["What is the total?", "A longer probe, so that the first is padded beside it."]
-    return embed_batch(loaded, query_batch(loaded, texts[:1] if kind == "lone query" else texts))
+    try:
+        if kind == "page":
+            # A gradient, so that no two patches are alike.
+            ramp = np.linspace(0, 255, 64 * 96 * 3).reshape(96, 64, 3).astype(np.uint8)
+            return embed_batch(loaded, page_batch(loaded, [Image.fromarray(ramp)]))
+        texts = _PROBE_QUERIES[:1] if kind == "lone query" else _PROBE_QUERIES
+        return embed_batch(loaded, query_batch(loaded, texts))
+    except Exception as error:
+        raise ModelLoadError(
+            f"model '{loaded.checkpoint.name}': a probe {kind} cannot be embedded: {error}"
+        ) from error

@@ -112,9 +112,7 @@ def test_the_caller_s_target_wins_over_a_route(client):
 
 def test_an_endpoint_without_a_route_passes_through_the_flow(client):
     doc = ScoreDoc(queries=queries("a"), pages=DocList[PageDoc]([PageDoc(id="p")]))
-    docs = client.post(
-        "/score_embeddings", DocList[ScoreDoc]([doc]), return_type=DocList[ScoreDoc]
-    )
+    docs = client.post("/score_embeddings", DocList[ScoreDoc]([doc]), return_type=DocList[ScoreDoc])
     assert docs[0].pages[0].tags == {"seen_by": "back"}
 
 

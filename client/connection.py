@@ -1,0 +1,200 @@
+"""Posts to a service, with deadlines and retries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from docarray import DocList
+
+from colpali_serve.client.failures import TryAgain, find_call, from_call, from_status
+from colpali_serve.client.loop import submit
+from colpali_serve.schemas import (
+    ColPaliError,
+    OverloadedError,
+    PageDoc,
+    QueryDoc,
+    RemoteError,
+    ScoreDoc,
+    ServiceUnavailableError,
+)
+
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
+
+_log = logging.getLogger("colpali_serve.client")
+_silent = logging.getLogger("colpali_serve.client.jina")
+_silent.setLevel(logging.CRITICAL + 1)
+_MAX_BACKOFF_S = 30.0
+_POLL_S = 0.25
+_POLL_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a post may take and how often it is tried.
+
+    Attributes:
+        timeout_s: Deadline of one attempt, in seconds; None waits for ever.
+        retries: Further attempts where the service is unavailable or overloaded.
+        backoff_s: Wait before the first of them, in seconds; it doubles each time.
+    """
+
+    timeout_s: float | None
+    retries: int
+    backoff_s: float
+
+    def wait_s(self, attempt: int) -> float:
+        """Return the wait after failed attempt number `attempt`, from 0, in seconds."""
+        # Clients that failed together must not come back together.
+        spread = random.uniform(0.5, 1.5)
+        return min(self.backoff_s * float(2**attempt), _MAX_BACKOFF_S) * spread
+
+
+class Connection:
+    """A service at an address; every post opens and closes its own channel.
+
+    Args:
+        host: Name or address.
+        port: Of the gateway's gRPC server.
+        tls: Encrypt, and verify the server by the system's certificates.
+        patience: Deadline and retries of each post.
+    """
+
+    def __init__(self, host: str, port: int, tls: bool, patience: Patience) -> None:
+        self.address = f"{host}:{port}"
+        self._patience = patience
+        jina = _import_jina()
+        from jina.excepts import BadServer
+
+        self._bad_server: type[Exception] = BadServer
+        self._jina = jina.Client(host=host, port=port, tls=tls, protocol="grpc", asyncio=True)
+        # Its own prints each failed attempt, retried or not, and is shared by all jina clients.
+        self._jina.logger = _silent
+
+    def post(
+        self, endpoint: str, documents: Sequence[Document], parameters: Mapping[str, Any]
+    ) -> Future[list[Document]]:
+        """Send documents of one class and get as many back, in order.
+
+        Args:
+            endpoint: For example ``/embed_images``.
+            documents: At least one; they travel in one request.
+            parameters: As the endpoint expects them; None values are left out.
+
+        Returns:
+            The answer to come; its `result` raises `ColPaliError`.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return submit(self._post(endpoint, documents, given))
+
+    async def _post(
+        self, endpoint: str, documents: Sequence[Document], parameters: dict[str, Any]
+    ) -> list[Document]:
+        attempt = 0
+        while True:
+            try:
+                answer = await self._attempt(endpoint, documents, parameters)
+                break
+            except TryAgain as failure:
+                if attempt >= self._patience.retries:
+                    raise failure.error from failure.__cause__
+                wait_s = self._patience.wait_s(attempt)
+                attempt += 1
+                _log.info("retry %d in %.1f s: %s", attempt, wait_s, failure.error)
+            await asyncio.sleep(wait_s)
+        sent, received = [d.id for d in documents], [d.id for d in answer]
+        if sent != received:
+            raise RemoteError(
+                f"{self.address}: {endpoint} answered with documents {received[:4]}, "
+                f"expected {sent[:4]}"
+            )
+        return answer
+
+    async def _attempt(
+        self, endpoint: str, documents: Sequence[Document], parameters: dict[str, Any]
+    ) -> list[Document]:
+        kind: Any = type(documents[0])
+        answer: list[Document] = []
+        try:
+            async for part in self._jina.post(
+                on=endpoint,
+                inputs=DocList[kind](documents),
+                parameters=parameters,
+                request_size=len(documents),
+                return_type=DocList[kind],
+                timeout=self._patience.timeout_s,
+            ):
+                answer.extend(part)
+        except self._bad_server as error:
+            failure = from_status(error.args[0].status)
+            if isinstance(failure, OverloadedError):
+                raise TryAgain(failure) from None
+            raise failure from None
+        except ColPaliError as error:
+            raise RemoteError(
+                f"{self.address}: {endpoint} answered with something else than "
+                f"{kind.__name__}: {error.message}"
+            ) from error
+        except Exception as error:
+            failure = from_call(error, self.address, self._patience.timeout_s)
+            call = find_call(error)
+            if isinstance(failure, OverloadedError) or (
+                call is not None and call.code() == grpc.StatusCode.UNAVAILABLE
+            ):
+                raise TryAgain(failure) from error
+            raise failure from error
+        return answer
+
+    def ready(self) -> Future[bool]:
+        """Ask once whether the gateway and all Executors behind it answer."""
+        return submit(self._ready(_POLL_TIMEOUT_S))
+
+    def wait_ready(self, timeout_s: float) -> Future[None]:
+        """Ask again and again; the result raises `ServiceUnavailableError` after `timeout_s`."""
+        return submit(self._wait_ready(timeout_s))
+
+    async def _ready(self, timeout_s: float) -> bool:
+        # The health service would only speak of the gateway; this goes through the whole Flow.
+        return bool(await self._jina.is_flow_ready(timeout=timeout_s))
+
+    async def _wait_ready(self, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
+        while not await self._ready(min(_POLL_TIMEOUT_S, max(end - time.monotonic(), _POLL_S))):
+            if time.monotonic() + _POLL_S > end:
+                raise ServiceUnavailableError(
+                    f"the service at {self.address} was not ready within {timeout_s:g} s"
+                )
+            await asyncio.sleep(_POLL_S)
+
+
+def _import_jina() -> Any:
+    """Import jina without what it does to the process on the side.
+
+    It replaces the handler of Ctrl-C, which asyncio needs for itself, the format of warnings and
+    the filter of deprecations, and it reports each use to its makers.
+    """
+    os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    show = warnings.formatwarning
+    with warnings.catch_warnings():
+        # Outside of the main thread it warns that it could not replace the handler.
+        warnings.simplefilter("ignore")
+        try:
+            import jina
+        finally:
+            warnings.formatwarning = show
+            if in_main and handler is not None:
+                signal.signal(signal.SIGINT, handler)
+    return jina

@@ -1,0 +1,72 @@
+"""Device, dtype and threads follow what the machine is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from colpali_serve.engine.machine import (
+    choose_device,
+    choose_dtype,
+    choose_threads,
+    cpu_has_bfloat16,
+    usable_cores,
+)
+from colpali_serve.schemas import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu sse4_2 avx512f avx512_vnni", False),
+        ("fpu avx512f avx512_bf16", True),
+        ("fpu amx_tile amx_bf16 amx_int8", True),
+    ],
+)
+def test_bfloat16_is_read_from_the_processors_flags(
+    flags: str, expected: bool, tmp_path: Path
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t: amx_bf16x\n")
+    assert cpu_has_bfloat16(cpuinfo) is expected
+
+
+def test_no_cpuinfo_means_float32(tmp_path: Path) -> None:
+    assert cpu_has_bfloat16(tmp_path / "none") is False
+
+
+def test_dtype() -> None:
+    cpu = torch.device("cpu")
+    expected = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    assert choose_dtype("auto", cpu) == expected
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("content", "most"),
+    [("max 100000", 10**6), ("100000 100000", 1), ("50000 100000", 1), ("x", 10**6)],
+)
+def test_cores_follow_the_containers_quota(content: str, most: int, tmp_path: Path) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(content)
+    assert 1 <= usable_cores(path) <= most
+    assert usable_cores(tmp_path / "none") >= 1
+
+
+def test_threads() -> None:
+    assert choose_threads(3) == 3
+    assert choose_threads(None) == max(1, usable_cores() // 2)
+
+
+def test_device() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_card_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="expected an index below"):
+        choose_device("cuda:99")

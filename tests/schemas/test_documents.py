@@ -1,0 +1,52 @@
+"""Documents survive the wire and refuse what they do not know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from docarray import DocList
+from pydantic import ValidationError
+
+from colpali_serve.schemas import InvalidInputError, PageDoc, QueryDoc, ScoreDoc
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
+def test_ragged_embeddings_survive_protobuf(dtype: type[np.generic]) -> None:
+    pages = DocList[PageDoc](
+        PageDoc(id=str(n), embedding=np.ones((n, 4), dtype), grid=[1, n], tags={"n": n})
+        for n in (1, 5)
+    )
+    back = DocList[PageDoc].from_protobuf(pages.to_protobuf())
+    for page, other in zip(pages, back, strict=True):
+        assert other.embedding.dtype == dtype
+        assert other.embedding.shape == page.embedding.shape
+        assert (other.grid, other.tags) == (page.grid, page.tags)
+
+
+def test_score_documents_carry_the_others() -> None:
+    doc = ScoreDoc(
+        queries=DocList[QueryDoc]([QueryDoc(id="q", text="red")]),
+        pages=DocList[PageDoc]([PageDoc(id="p", image=b"\x89")]),
+    )
+    back = ScoreDoc.from_protobuf(doc.to_protobuf())
+    assert back.queries[0].text == "red"
+    assert back.pages[0].image == b"\x89"
+    assert back.scores is None
+
+
+def test_defaults_are_not_shared() -> None:
+    one, two = ScoreDoc(), ScoreDoc()
+    one.pages.append(PageDoc())
+    assert len(two.pages) == 0
+
+
+def test_misspelt_fields_are_refused() -> None:
+    with pytest.raises(ValidationError, match="imgae"):
+        PageDoc(imgae=b"x")
+
+
+def test_fields_of_the_wrong_kind_are_refused_in_words() -> None:
+    message = PageDoc(id="p", tags={"a": 1}).to_protobuf()
+    message.data["image"].CopyFrom(message.data["tags"])
+    with pytest.raises(InvalidInputError, match=r"PageDoc\.image"):
+        PageDoc.from_protobuf(message)
