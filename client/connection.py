@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import signal
-import threading
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
+import grpc.aio
 from docarray import DocList
 
-from colpali_serve.client.failures import TryAgain, find_call, from_call, from_status
+from colpali_serve.client.failures import TryAgain, advice, find_call, from_call, from_status
+from colpali_serve.client.jina_import import import_jina
 from colpali_serve.client.loop import submit
 from colpali_serve.schemas import (
     ColPaliError,
@@ -74,10 +72,11 @@ class Connection:
     def __init__(self, host: str, port: int, tls: bool, patience: Patience) -> None:
         self.address = f"{host}:{port}"
         self._patience = patience
-        jina = _import_jina()
+        jina = import_jina()
         from jina.excepts import BadServer
 
         self._bad_server: type[Exception] = BadServer
+        self._tls = tls
         self._jina = jina.Client(host=host, port=port, tls=tls, protocol="grpc", asyncio=True)
         # Its own prints each failed attempt, retried or not, and is shared by all jina clients.
         self._jina.logger = _silent
@@ -165,36 +164,29 @@ class Connection:
         return submit(self._wait_ready(timeout_s))
 
     async def _ready(self, timeout_s: float) -> bool:
-        # The health service would only speak of the gateway; this goes through the whole Flow.
-        return bool(await self._jina.is_flow_ready(timeout=timeout_s))
+        from jina.proto import jina_pb2, jina_pb2_grpc
+        from jina.serve.networking.utils import get_grpc_channel, send_health_check_async
+
+        try:
+            health = await send_health_check_async(self.address, timeout=timeout_s, tls=self._tls)
+            if health.status != health.SERVING:
+                return False
+            # The gateway is well; a dry run tells whether the Executors behind it are.
+            async with get_grpc_channel(self.address, asyncio=True, tls=self._tls) as channel:
+                status = await jina_pb2_grpc.JinaGatewayDryRunRPCStub(channel).dry_run(
+                    jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(), timeout=timeout_s
+                )
+            return bool(status.code == jina_pb2.StatusProto.SUCCESS)
+        except grpc.aio.AioRpcError as error:
+            # An Executor served without a gateway knows no dry runs, its health says it all.
+            return bool(error.code() == grpc.StatusCode.UNIMPLEMENTED)
 
     async def _wait_ready(self, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
         while not await self._ready(min(_POLL_TIMEOUT_S, max(end - time.monotonic(), _POLL_S))):
             if time.monotonic() + _POLL_S > end:
                 raise ServiceUnavailableError(
-                    f"the service at {self.address} was not ready within {timeout_s:g} s"
+                    f"the service at {self.address} was not ready within {timeout_s:g} s: "
+                    f"{advice(self.address)}"
                 )
             await asyncio.sleep(_POLL_S)
-
-
-def _import_jina() -> Any:
-    """Import jina without what it does to the process on the side.
-
-    It replaces the handler of Ctrl-C, which asyncio needs for itself, the format of warnings and
-    the filter of deprecations, and it reports each use to its makers.
-    """
-    os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    show = warnings.formatwarning
-    with warnings.catch_warnings():
-        # Outside of the main thread it warns that it could not replace the handler.
-        warnings.simplefilter("ignore")
-        try:
-            import jina
-        finally:
-            warnings.formatwarning = show
-            if in_main and handler is not None:
-                signal.signal(signal.SIGINT, handler)
-    return jina

@@ -61,12 +61,9 @@ def from_call(error: BaseException, address: str, timeout_s: float | None) -> Co
     code = call.code()
     details = _first_line(call.details() or "")
     if code == grpc.StatusCode.UNAVAILABLE:
-        port = address.rpartition(":")[2]
         # The last part is the operating system's own word, the rest is gRPC's way to it.
-        return ServiceUnavailableError(
-            f"no service at {address} ({details.rpartition(': ')[2]}): start one with "
-            f"'colpali-serve serve --port {port}', or check host, port and TLS"
-        )
+        reason = details.rpartition(": ")[2]
+        return ServiceUnavailableError(f"no service at {address} ({reason}): {advice(address)}")
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         limit = "in time" if timeout_s is None else f"within {timeout_s:g} s"
         return ServiceUnavailableError(
@@ -78,6 +75,12 @@ def from_call(error: BaseException, address: str, timeout_s: float | None) -> Co
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return OverloadedError(details or f"the service at {address} is overloaded")
     return RemoteError(f"{address}: gRPC {code.name}: {details}")
+
+
+def advice(address: str) -> str:
+    """Say what to do about a service that is not there."""
+    port = address.rpartition(":")[2]
+    return f"start one with 'colpali-serve serve --port {port}', or check host, port and TLS"
 
 
 def find_call(error: BaseException) -> Any:

@@ -99,7 +99,7 @@ def _expand(item: object, name: str, reading: Reading) -> Iterator[Source]:
         case str() | os.PathLike():
             yield from _path(Path(item).expanduser(), reading)
         case _:
-            yield broken(name, refuse(name, f"a {type(item).__name__}", _TYPES))
+            yield broken(name, refuse(name, f"it is of type {type(item).__name__}", _TYPES))
 
 
 def _path(path: Path, reading: Reading) -> Iterator[Source]:

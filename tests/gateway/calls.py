@@ -1,17 +1,16 @@
-"""Flows and raw gRPC calls for the gateway's tests."""
+"""A Flow and raw gRPC calls for the gateway's tests."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import grpc
 from docarray import BaseDoc, DocList
-from jina import Client, Flow
+from jina import Client
 from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
 from colpali_serve.schemas import QueryDoc
+from tests.flows.processes import HOST
 
-ADDRESS = "127.0.0.1"
 FLOW = """
 jtype: Flow
 version: '1'
@@ -31,21 +30,17 @@ executors:
 """
 
 
-@contextmanager
-def serving(yaml: str) -> Iterator[Client]:
-    """Run a Flow on a free port and hand out a client of it."""
-    with Flow.load_config(yaml) as flow:
-        yield Client(host=ADDRESS, port=flow.port)
+def channel(client: Client) -> grpc.Channel:
+    return grpc.insecure_channel(f"{HOST}:{client.args.port}")
 
 
 def queries(*texts: str) -> DocList[QueryDoc]:
     return DocList[QueryDoc]([QueryDoc(id=text, text=text) for text in texts])
 
 
-def request(endpoint: str, doc: BaseDoc, target_executor: str = "") -> DataRequest:
+def request(endpoint: str, doc: BaseDoc) -> DataRequest:
     message = DataRequest()
     message.header.exec_endpoint = endpoint
-    message.header.target_executor = target_executor
     message.data.docs = DocList[type(doc)]([doc])
     return message
 
@@ -53,5 +48,6 @@ def request(endpoint: str, doc: BaseDoc, target_executor: str = "") -> DataReque
 def call(client: Client, requests: Iterable[DataRequest], ordered: bool = False) -> list:
     """Send unlike requests in one stream, which Jina's client cannot do."""
     metadata = [("__results_in_order__", "true")] if ordered else []
-    with grpc.insecure_channel(f"{ADDRESS}:{client.args.port}") as channel:
-        return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests), metadata=metadata))
+    with channel(client) as open_channel:
+        stub = jina_pb2_grpc.JinaRPCStub(open_channel)
+        return list(stub.Call(iter(requests), metadata=metadata))

@@ -1,10 +1,11 @@
 import pytest
 
-from tests.gateway.calls import FLOW, serving
+from tests.flows.processes import running_flow
+from tests.gateway.calls import FLOW
 
 
 @pytest.fixture(scope="module")
 def client():
     """A client of a Flow in which /embed_queries goes to `front` alone."""
-    with serving(FLOW.format(routes="{/embed_queries: front}")) as served:
-        yield served
+    with running_flow(FLOW.format(routes="{/embed_queries: front}")) as server:
+        yield server.client

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import grpc
 import pytest
 from docarray import DocList
 from jina.excepts import BadServer
@@ -11,7 +10,7 @@ from jina.proto import jina_pb2, jina_pb2_grpc
 from jina.types.request.data import SingleDocumentRequest
 
 from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
-from tests.gateway.calls import ADDRESS, call, queries, request
+from tests.gateway.calls import call, channel, queries, request
 from tests.gateway.executors import SECRET
 
 KNOWN = "/embed_images, /embed_queries, /score_embeddings"
@@ -145,9 +144,9 @@ def test_the_flow_reports_that_it_is_ready(client):
     assert client.is_flow_ready()
 
 
-def test_status_tells_versions_and_nothing_else(client, monkeypatch):
-    with grpc.insecure_channel(f"{ADDRESS}:{client.args.port}") as channel:
-        stub = jina_pb2_grpc.JinaInfoRPCStub(channel)
+def test_status_tells_versions_and_nothing_else(client):
+    with channel(client) as open_channel:
+        stub = jina_pb2_grpc.JinaInfoRPCStub(open_channel)
         info = stub._status(jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty())
     assert dict(info.envs) == {}
     assert {"jina", "docarray", "python", "colpali-serve"} <= set(info.jina)
@@ -159,8 +158,8 @@ def test_streaming_one_document_is_refused(client):
     message.header.exec_endpoint = "/embed_queries"
     message.document_cls = QueryDoc
     message.data.doc = QueryDoc(text="a")
-    with grpc.insecure_channel(f"{ADDRESS}:{client.args.port}") as channel:
-        stub = jina_pb2_grpc.JinaSingleDocumentRequestRPCStub(channel)
+    with channel(client) as open_channel:
+        stub = jina_pb2_grpc.JinaSingleDocumentRequestRPCStub(open_channel)
         [response] = stub.stream_doc(message)
     assert response.header.status.exception.name == "InvalidInputError"
     assert "does not stream documents" in response.header.status.description

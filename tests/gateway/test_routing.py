@@ -1,8 +1,5 @@
-import doctest
-
 import pytest
 
-from colpali_serve.gateway import routing
 from colpali_serve.gateway.routing import RoutingTable, check_routes
 from colpali_serve.schemas import ConfigError, InvalidInputError
 
@@ -11,10 +8,6 @@ BOUND = {
     "encoder2": ["/embed", "_jina_dry_run_"],
     "ranker": ["/score", "_jina_dry_run_"],
 }
-
-
-def test_doctests():
-    assert doctest.testmod(routing).failed == 0
 
 
 def test_no_routes():

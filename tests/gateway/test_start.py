@@ -1,18 +1,14 @@
-"""What happens before the first request: routes are proved, both start methods work."""
+"""What happens before and beside requests: routes are proved, pods start, Executors go away."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from docarray import DocList
-from jina import Client, Deployment, Flow
-from jina.excepts import BadServer, RuntimeFailToStart
+from jina.excepts import BadServer
 
 from colpali_serve.schemas import QueryDoc
-from tests.gateway.calls import ADDRESS, FLOW, queries, serving
-from tests.gateway.executors import Back
+from tests.flows.processes import HOST, free_port, running, running_flow, starting_flow
+from tests.gateway.calls import FLOW, queries
 
 TAKER = """
 jtype: Flow
@@ -37,17 +33,6 @@ executors:
     host: {host}
     port: {port}
 """
-SPAWNED = """
-import sys
-from tests.gateway.calls import FLOW, queries, serving
-from tests.gateway.calls import QueryDoc, DocList
-
-if __name__ == "__main__":
-    with serving(FLOW.format(routes="{/embed_queries: front}")) as client:
-        docs = client.post("/embed_queries", queries("a"), return_type=DocList[QueryDoc])
-        sys.exit(0 if docs[0].tags == {"seen_by": ["front"]} else "wrong answer")
-"""
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -65,60 +50,47 @@ ROOT = Path(__file__).parents[2]
         ("[front]", "routes is ['front'], expected a mapping from endpoint to executor"),
     ],
 )
-def test_a_flow_with_a_bad_route_does_not_start(capfd, monkeypatch, routes, message):
-    # The log breaks lines at the width of the terminal.
-    monkeypatch.setenv("COLUMNS", "1000")
-    with pytest.raises(RuntimeFailToStart), Flow.load_config(FLOW.format(routes=routes)):
-        pass
-    log = capfd.readouterr()
-    assert f"ConfigError" in log.out + log.err
-    assert message in log.out + log.err
+def test_a_flow_with_a_bad_route_does_not_start(routes, message):
+    with starting_flow(FLOW.format(routes=routes)) as server:
+        assert server.wait_until_ended() != 0
+        assert f"ConfigError: {message}" in server.log()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_any_start_method_and_working_directory(tmp_path, method):
-    script = tmp_path / "serve.py"
-    script.write_text(SPAWNED)
-    environ = os.environ | {
-        "JINA_MP_START_METHOD": method,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    yaml = FLOW.format(routes="{/embed_queries: front}")
+    with running_flow(yaml, {"JINA_MP_START_METHOD": method}, cwd=tmp_path) as server:
+        docs = server.client.post(
+            "/embed_queries", queries("a"), return_type=DocList[QueryDoc], target_executor="front"
+        )
+        assert docs[0].tags == {"seen_by": ["front"]}
 
 
 def test_an_executor_with_a_default_endpoint_is_asked_for_anything():
-    with serving(TAKER) as client:
-        docs = client.post("/anything", queries("a"), return_type=DocList[QueryDoc])
+    with running_flow(TAKER) as server:
+        docs = server.client.post("/anything", queries("a"), return_type=DocList[QueryDoc])
         assert docs[0].tags == {"seen_by": ["taker"]}
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_executor_that_went_away(stream):
-    deployment = Deployment(uses=Back, host=ADDRESS)
-    deployment.start()
-    try:
-        yaml = EXTERNAL.format(host=ADDRESS, port=deployment.port)
-        with serving(yaml) as client:
-            deployment.close()
-            with pytest.raises(ConnectionError) as error:
-                client.post(
-                    "/embed_queries", queries("a"), return_type=DocList[QueryDoc], stream=stream
-                )
-            text = str(error.value)
-            assert "UNAVAILABLE the service is not available now, try again later" in text
-            assert str(deployment.port) not in text
-            assert "back" not in text
+def test_an_executor_that_went_away():
+    port = free_port()
+    command = [sys.executable, "-m", "jina", "executor", "--native", "--port", str(port)]
+    command += ["--uses", "Back", "--py-modules", "tests.gateway.executors"]
+    with running(command, port) as executor:
+        executor.wait_until_ready()
+        with running_flow(EXTERNAL.format(host=HOST, port=port)) as server:
+            client = server.client
+            assert client.is_flow_ready()
+            executor.stop()
+            for stream in (True, False):
+                with pytest.raises(ConnectionError) as error:
+                    client.post("/embed_queries", queries("a"), stream=stream)
+                text = str(error.value)
+                assert "UNAVAILABLE the service is not available now, try again later" in text
+                assert str(port) not in text
+                assert "back" not in text
+            assert f"{HOST}:{port}" in server.log()
             # The gateway itself is well, and knows what there was to ask for.
             with pytest.raises(BadServer):
                 client.post("/nope", queries("a"))
             assert not client.is_flow_ready()
-    finally:
-        deployment.close()

@@ -1,0 +1,145 @@
+"""A Flow in the foreground."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from colpali_serve.client.cli.pods import end_pods, ended_pod, pods_on_stderr
+from colpali_serve.client.cli.stopping import Stopped, Stopper
+from colpali_serve.client.jina_import import import_jina
+from colpali_serve.schemas import ConfigError, ServiceUnavailableError
+
+_POLL_S = 1.0
+_GRACE_S = 10.0
+
+
+def find_flow(name: str) -> Path:
+    """Return the file that `name` stands for.
+
+    Args:
+        name: Path of a YAML file. If there is none, the packaged Flow of the same file name.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = files("colpali_serve.flows")
+    packaged = Path(str(folder.joinpath(path.name)))
+    if packaged.is_file():
+        return packaged
+    known = ", ".join(sorted(f.name for f in folder.iterdir() if f.name.endswith(".yml")))
+    raise ConfigError(f"Flow {name} does not exist, expected a file or one of {known}", name)
+
+
+def check_port_free(port: int) -> None:
+    """Find out before a model is loaded for minutes.
+
+    Raises:
+        ConfigError: The port is in use or not allowed.
+    """
+    with socket.socket() as probe:
+        # A connection that has just been closed does not keep a server from starting.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            found = "is in use" if in_use else f"cannot be opened ({error.strerror})"
+            raise ConfigError(
+                f"port {port} {found}, expected a free one: choose another with --port", str(port)
+            ) from error
+
+
+def serve_flow(path: Path, port: int | None, *, until_eof: bool, verbose: bool) -> None:
+    """Start a Flow, say where it is, and stop it on Ctrl-C or SIGTERM.
+
+    Args:
+        path: Its YAML.
+        port: Of the gateway's gRPC server; None leaves it to the YAML.
+        until_eof: Also stop when stdin ends, that is when the process that started this one ends.
+        verbose: Let everything through that Jina says.
+
+    Raises:
+        ConfigError: A port is in use.
+        ServiceUnavailableError: The Flow did not start, or one of its processes ended.
+    """
+    if verbose:
+        os.environ["JINA_LOG_LEVEL"] = "INFO"
+    os.environ.setdefault("JINA_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("JINA_LOG_CONFIG", "plain")
+    jina = import_jina()
+    stopper = Stopper()
+    with stopper.installed(), pods_on_stderr(quiet=not verbose):
+        flow = jina.Flow.load_config(str(path))
+        ports = flow.port if isinstance(flow.port, list) else [flow.port]
+        if port is not None:
+            # A Flow that speaks several protocols has gRPC first.
+            ports = [port, *ports[1:]]
+            flow.port = ports
+        for each in ports:
+            check_port_free(each)
+        if until_eof:
+            threading.Thread(target=_stop_at_eof, daemon=True).start()
+        grace_s = 0.0
+        try:
+            _start(flow, path)
+            stopper.starting = False
+            model = os.environ.get("COLPALI_MODEL", "as the Flow chooses")
+            text = f"ready on {_addresses(flow, ports)}, model {model}, Ctrl-C stops"
+            typer.echo(text, file=sys.__stdout__)
+            _watch(stopper)
+            flow.close()
+            grace_s = _GRACE_S
+        except Stopped:
+            # Before the start is through, or for the second time: no more waiting.
+            typer.echo("stopped", file=sys.__stdout__)
+        finally:
+            end_pods(grace_s)
+
+
+def _start(flow: Any, path: Path) -> None:
+    from jina.excepts import RuntimeFailToStart
+
+    try:
+        flow.start()
+    except RuntimeFailToStart as error:
+        raise ServiceUnavailableError(
+            f"the Flow {path} did not start; what its processes logged above says why"
+        ) from error
+
+
+def _watch(stopper: Stopper) -> None:
+    """Wait for the signal to stop, and see to it that there is still something to stop."""
+    pods = multiprocessing.active_children()
+    while not stopper.wait(_POLL_S):
+        # Ctrl-C reaches the pods as well, and one of them may be quicker than this process.
+        if (ended := ended_pod(pods)) is not None and not stopper.wait(_POLL_S):
+            raise ServiceUnavailableError(f"{ended} of the Flow; its log says why")
+
+
+def _addresses(flow: Any, ports: list[int]) -> str:
+    protocols = flow.protocol if isinstance(flow.protocol, list) else [flow.protocol]
+    return ", ".join(
+        f"{protocol.to_string().lower()}://0.0.0.0:{port}"
+        for protocol, port in zip(protocols, ports, strict=True)
+    )
+
+
+def _stop_at_eof() -> None:
+    # Not sys.stdin, whose lock a pod would inherit, held.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
