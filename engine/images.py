@@ -88,8 +88,7 @@ def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Im
         raise refuse(
             f"image has far too many pixels, expected at most {limits.max_pixels}"
         ) from None
-    except Exception as error:
-        # Hostile bytes make Pillow raise nearly anything; the caller's fault, not the server's.
+    except Exception as error:  # noqa: BLE001  (hostile bytes make Pillow raise nearly anything)
         raise refuse(f"image header is broken ({_plain(error)}), {_EXPECTED}") from None
 
     width, height = image.size
@@ -105,7 +104,7 @@ def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Im
     try:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise refuse(f"image is truncated or broken ({_plain(error)}), {_EXPECTED}") from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import torch
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 def run_isolated(
     items: Sequence[Item],
-    run: Callable[[Sequence[Item]], list[Result]],
+    run: Callable[[Sequence[Item]], Iterable[Result]],
     name: Callable[[Item], tuple[str, str]],
 ) -> list[Result | EncodingError]:
     """Run `run` over a batch; where it fails, halve the batch until the guilty item is alone.

@@ -66,7 +66,7 @@ def drop_vocabulary_head(model: Any, name: str) -> None:
     Raises:
         ModelLoadError: Another weight was left on the meta device.
     """
-    inner = getattr(model, "model", None)
+    inner: Any = getattr(model, "model", None)
     if getattr(inner, "lm_head", None) is not None:
         inner.lm_head = torch.nn.Identity()
     named = [*model.named_parameters(), *model.named_buffers()]

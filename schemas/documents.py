@@ -14,7 +14,7 @@ class _WireDoc(BaseDoc):
     """A document that refuses unknown fields and reports bad ones as `InvalidInputError`."""
 
     # BaseDoc drops unknown fields in silence: a misspelt `imgae=` would come back unembedded.
-    model_config = ConfigDict(**{**BaseDoc.model_config, "extra": "forbid"})
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def from_protobuf(cls, pb_msg: Any) -> Any:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from yaml import YAMLError
 
 from colpali_serve.client.cli.pods import end_pods, ended_pod, pods_on_stderr
-from colpali_serve.client.cli.stopping import Stopped, Stopper
+from colpali_serve.client.cli.stopping import Stopper
 from colpali_serve.client.jina_import import import_jina
 from colpali_serve.schemas import ConfigError, ServiceUnavailableError
 
@@ -63,27 +64,30 @@ def check_port_free(port: int) -> None:
             ) from error
 
 
-def serve_flow(path: Path, port: int | None, *, until_eof: bool, verbose: bool) -> None:
-    """Start a Flow, say where it is, and stop it on Ctrl-C or SIGTERM.
+def serve_flow(
+    path: Path, port: int | None, stopper: Stopper, *, until_eof: bool, verbose: bool
+) -> None:
+    """Start a Flow, say where it is, and stop it when `stopper` says so.
 
     Args:
         path: Its YAML.
         port: Of the gateway's gRPC server; None leaves it to the YAML.
+        stopper: Handles Ctrl-C and SIGTERM.
         until_eof: Also stop when stdin ends, that is when the process that started this one ends.
         verbose: Let everything through that Jina says.
 
     Raises:
         ConfigError: A port is in use.
         ServiceUnavailableError: The Flow did not start, or one of its processes ended.
+        Stopped: A signal came during the start, or a second one came.
     """
     if verbose:
         os.environ["JINA_LOG_LEVEL"] = "INFO"
     os.environ.setdefault("JINA_LOG_LEVEL", "ERROR")
     os.environ.setdefault("JINA_LOG_CONFIG", "plain")
     jina = import_jina()
-    stopper = Stopper()
-    with stopper.installed(), pods_on_stderr(quiet=not verbose):
-        flow = jina.Flow.load_config(str(path))
+    with pods_on_stderr(quiet=not verbose):
+        flow = _load(jina, path)
         ports = flow.port if isinstance(flow.port, list) else [flow.port]
         if port is not None:
             # A Flow that speaks several protocols has gRPC first.
@@ -103,11 +107,23 @@ def serve_flow(path: Path, port: int | None, *, until_eof: bool, verbose: bool) 
             _watch(stopper)
             flow.close()
             grace_s = _GRACE_S
-        except Stopped:
-            # Before the start is through, or for the second time: no more waiting.
-            typer.echo("stopped", file=sys.__stdout__)
         finally:
+            # Without grace after a signal during the start, or a second one.
             end_pods(grace_s)
+
+
+def _load(jina: Any, path: Path) -> Any:
+    from jina.jaml import JAML
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            config = JAML.load_no_tags(file)
+    except (OSError, ValueError, YAMLError) as error:
+        raise ConfigError(f"Flow {path} cannot be read ({error})", str(path)) from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"Flow {path} is no mapping, expected the YAML of a Flow", str(path))
+    # A mapping, because Jina does not take a path with a blank in it for one.
+    return jina.Flow.load_config(config, extra_search_paths=[str(path.resolve().parent)])
 
 
 def _start(flow: Any, path: Path) -> None:
@@ -117,7 +133,7 @@ def _start(flow: Any, path: Path) -> None:
         flow.start()
     except RuntimeFailToStart as error:
         raise ServiceUnavailableError(
-            f"the Flow {path} did not start; what its processes logged above says why"
+            f"the Flow {path} did not start; what its processes logged above says why, --verbose shows more"
         ) from error
 
 
@@ -127,7 +143,7 @@ def _watch(stopper: Stopper) -> None:
     while not stopper.wait(_POLL_S):
         # Ctrl-C reaches the pods as well, and one of them may be quicker than this process.
         if (ended := ended_pod(pods)) is not None and not stopper.wait(_POLL_S):
-            raise ServiceUnavailableError(f"{ended} of the Flow; its log says why")
+            raise ServiceUnavailableError(f"{ended}; its log says why")
 
 
 def _addresses(flow: Any, ports: list[int]) -> str:

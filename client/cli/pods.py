@@ -12,15 +12,22 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
 
+# Here Jina's messages about exceptions go over to a traceback of its own insides.
+_DETAILS = '\n add "--quiet-error"'
+
+
 class _PodsOnly(io.TextIOBase):
     """Takes what Jina prints to stdout: what pods log goes to stderr, banners go nowhere."""
 
     def __init__(self, quiet: bool) -> None:
-        self._silent_pid = os.getpid() if quiet else None
+        self._quiet = quiet
+        self._owner = os.getpid()
 
     def write(self, text: str) -> int:
-        if os.getpid() != self._silent_pid and sys.__stderr__ is not None:
-            sys.__stderr__.write(text)
+        if sys.__stderr__ is None or (self._quiet and os.getpid() == self._owner):
+            return len(text)
+        shown, details, _ = text.partition(_DETAILS)
+        sys.__stderr__.write(f"{shown}\n" if self._quiet and details else text)
         return len(text)
 
     def flush(self) -> None:
@@ -50,7 +57,7 @@ def ended_pod(pods: Iterable[BaseProcess]) -> str | None:
     """Describe a pod that has ended; None while all are running."""
     for process in pods:
         if process.exitcode is not None:
-            return f"process {process.name} (exit code {process.exitcode}) has ended"
+            return f"the Flow's process {process.name} ended with exit code {process.exitcode}"
     return None
 
 

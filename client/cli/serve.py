@@ -9,6 +9,7 @@ import typer
 
 from colpali_serve.client.cli import options
 from colpali_serve.client.cli.report import reporting
+from colpali_serve.client.cli.stopping import stopping
 
 
 def serve(
@@ -56,8 +57,8 @@ def serve(
         "THREADS": threads,
     }
     os.environ |= {f"COLPALI_{key}": str(value) for key, value in chosen.items() if value}
-    with reporting(verbose):
+    with reporting(verbose), stopping() as stopper:
         from colpali_serve.client.cli.flow import find_flow, serve_flow
 
         path = find_flow(flow)
-        serve_flow(path, port, until_eof=until_eof, verbose=verbose)
+        serve_flow(path, port, stopper, until_eof=until_eof, verbose=verbose)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,17 +37,12 @@ class Stopper:
         """Wait for the signal; return whether it has come."""
         return self._wanted.wait(timeout_s)
 
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle the signals meanwhile."""
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def handle(self, number: int, frame: Any) -> None:
+        """Take a signal.
 
-    def _handle(self, number: int, frame: Any) -> None:
+        Raises:
+            Stopped: Nothing is served yet, or it is the second one.
+        """
         if os.getpid() != self._owner:
             # A pod that was forked a moment ago and has no handlers of its own yet.
             return
@@ -53,3 +50,21 @@ class Stopper:
         self._wanted.set()
         if self.starting or again:
             raise Stopped
+
+
+@contextmanager
+def stopping() -> Iterator[Stopper]:
+    """Handle signals to stop; what they interrupt ends here, and that is no failure.
+
+    Yields:
+        What remembers the signals.
+    """
+    stopper = Stopper()
+    before = {number: signal.signal(number, stopper.handle) for number in _SIGNALS}
+    try:
+        yield stopper
+    except Stopped:
+        typer.echo("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
