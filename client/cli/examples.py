@@ -32,10 +32,14 @@ def choose(pages: list[str] | None, queries: list[str] | None) -> Examples:
     """Take what the caller gave, and the project's examples for the rest.
 
     Raises:
-        ConfigError: The examples are not here, or there are pages of one's own and no query.
+        ConfigError: The pages do not exist, or there is no query for them.
     """
     if pages and not queries:
         raise ConfigError("--pages without --query: what should be looked for in them?", "query")
+    for page in pages or ():
+        if not Path(page).exists():
+            # Before a model is loaded for it.
+            raise ConfigError(f"--pages is {page}, which does not exist", page)
     if queries:
         questions = [Question(query) for query in queries]
     else:

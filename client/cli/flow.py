@@ -133,7 +133,8 @@ def _start(flow: Any, path: Path) -> None:
         flow.start()
     except RuntimeFailToStart as error:
         raise ServiceUnavailableError(
-            f"the Flow {path} did not start; what its processes logged above says why, --verbose shows more"
+            f"the Flow {path} did not start; what its processes logged above says why, and "
+            "--verbose shows more"
         ) from error
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
-
 # Here Jina's messages about exceptions go over to a traceback of its own insides.
 _DETAILS = '\n add "--quiet-error"'
 

@@ -18,9 +18,13 @@ def ranking_table(query: str, ranking: Sequence[RankedPage]) -> Table:
     table.add_column("page")
     table.add_column("score", justify="right")
     for page in ranking:
-        score = "failed" if math.isnan(page.score) else f"{page.score:.3f}"
-        table.add_row(str(page.rank), Text(page.id), score)
+        table.add_row(str(page.rank), Text(page.id), score_text(page))
     return table
+
+
+def score_text(page: RankedPage) -> str:
+    """Write a score for people."""
+    return "failed" if math.isnan(page.score) else f"{page.score:.3f}"
 
 
 def ranking_json(query: str, ranking: Sequence[RankedPage]) -> dict[str, object]:

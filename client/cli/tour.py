@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,7 @@ from colpali_serve.client.blocking import ColPaliClient
 from colpali_serve.client.cli.examples import Examples, Question
 from colpali_serve.client.cli.report import stderr
 from colpali_serve.client.cli.server import free_port, running, wait_until_ready
+from colpali_serve.client.cli.tables import score_text
 from colpali_serve.client.results import RankedPage
 
 
@@ -39,36 +40,47 @@ def tour(
         ServiceUnavailableError: The Flow did not start.
     """
     console = Console(highlight=False)
-    seconds: dict[str, float] = {}
     port = free_port()
     options = ["--model", model] if model else []
     options += ["--device", device] if device else []
     options += ["--verbose"] if verbose else []
+    queries = [question.query for question in examples.questions]
     with running(flow, port, options) as process:
-        with _timed(seconds, "start"), stderr().status("starting the Flow ..."):
+        with _Timer() as start, stderr().status("starting the Flow ..."):
             client = ColPaliClient("localhost", port, dpi=dpi, progress=True)
             wait_until_ready(process, client)
-        with _timed(seconds, "embed"):
+        console.print(f"start   {start}  the Flow is ready on port {port}")
+        with _Timer() as embed:
             pages = client.embed_pages(examples.pages, on_error="keep")
-        with _timed(seconds, "rank"):
-            rankings = client.rank([question.query for question in examples.questions], pages)
-        for page in pages:
-            if page.error is not None:
-                console.print(page.error, style="yellow", markup=False)
-        console.print(_results(examples.questions, rankings))
-        with _timed(seconds, "stop"), stderr().status("stopping the Flow ..."):
-            # The surest way to know how long it takes is to do it here.
+        speed = len(pages) / embed.seconds
+        console.print(f"embed   {embed}  {len(pages)} pages, {speed:.1f} pages/s")
+        with _Timer() as rank:
+            rankings = client.rank(queries, pages)
+        console.print(f"rank    {rank}  {len(queries)} queries, embedded and scored")
+        with _Timer() as stop, stderr().status("stopping the Flow ..."):
             process.terminate()
             process.wait()
-    console.print(_summary(examples, len(pages), seconds))
+        console.print(f"stop    {stop}", "")
+    for page in pages:
+        if page.error is not None:
+            console.print(page.error, style="yellow", markup=False)
+    console.print(_results(examples.questions, rankings))
     console.print(_verdict(examples.questions, rankings))
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[phase] = time.monotonic() - start
+class _Timer:
+    """Measures how long its block takes."""
+
+    def __enter__(self) -> Self:
+        self.seconds = 0.0
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self._start
+
+    def __str__(self) -> str:
+        return f"{self.seconds:8.2f} s"
 
 
 def _place(question: Question, ranking: list[RankedPage]) -> int | None:
@@ -77,46 +89,37 @@ def _place(question: Question, ranking: list[RankedPage]) -> int | None:
 
 def _results(questions: list[Question], rankings: list[list[RankedPage]]) -> Table:
     known = any(question.page for question in questions)
-    table = Table("query", "best pages", title="What was found", title_justify="left")
+    table = Table("query", box=box.SIMPLE, pad_edge=False)
+    table.add_column("best page" if known else "best pages", overflow="fold")
     table.add_column("score", justify="right")
     if known:
-        table.add_column("expected")
+        table.add_column("expected", overflow="fold")
     for question, ranking in zip(questions, rankings, strict=True):
         best = ranking[: 1 if known else 3]
         row: list[RenderableType] = [
             Text(question.query),
             Text("\n".join(page.id for page in best)),
-            "\n".join(f"{page.score:.2f}" for page in best),
+            "\n".join(score_text(page) for page in best),
         ]
         if known:
-            place = _place(question, ranking)
-            found = Text("first", "green") if place == 1 else Text(f"{question.page}: {place}")
-            row.append(found)
+            row.append(_expected(question, _place(question, ranking)))
         table.add_row(*row)
     return table
 
 
-def _summary(examples: Examples, pages: int, seconds: dict[str, float]) -> Table:
-    table = Table("phase", title="How long it took", title_justify="left")
-    table.add_column("seconds", justify="right")
-    table.add_column("")
-    notes = {
-        "start": "load the model, start three processes",
-        "embed": f"{pages} pages, {pages / seconds['embed']:.1f} pages/s",
-        "rank": f"{len(examples.questions)} queries, embedded and scored against all pages",
-        "stop": "",
-    }
-    for phase, note in notes.items():
-        table.add_row(phase, f"{seconds[phase]:.2f}", note)
-    return table
+def _expected(question: Question, place: int | None) -> Text:
+    if place == 1:
+        return Text("this page", "green")
+    where = "is not among the pages" if place is None else f"ranks {place}"
+    return Text(f"{question.page} {where}", "yellow")
 
 
 def _verdict(questions: list[Question], rankings: list[list[RankedPage]]) -> str:
-    known = [
+    places = [
         _place(question, ranking)
         for question, ranking in zip(questions, rankings, strict=True)
         if question.page is not None
     ]
-    if not known:
+    if not places:
         return ""
-    return f"right page first for {known.count(1)} of {len(known)} queries"
+    return f"right page first for {places.count(1)} of {len(places)} queries"

@@ -18,6 +18,7 @@ gateway:
   uses: ColPaliGateway
   py_modules: [colpali_serve.gateway]
   protocol: grpc
+  prefetch: 4
   uses_with:
     routes: {routes}
 executors:

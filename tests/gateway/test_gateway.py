@@ -1,5 +1,6 @@
 """The gateway in front of real Executors, over gRPC."""
 
+import os
 import subprocess
 import sys
 
@@ -57,6 +58,19 @@ def test_a_refused_request_leaves_its_stream_alone(client, ordered):
     )
     if ordered:
         assert list(names) == [r.header.request_id for r in sent]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_refusals_do_not_use_up_a_stream_s_places(client, ordered):
+    # The Flow lets four requests of a stream in at once.
+    sent = [
+        request("/nope" if number % 3 else "/embed_queries", QueryDoc(id=str(number), text="fine"))
+        for number in range(30)
+    ]
+    received = call(client, sent, ordered)
+    assert {r.header.request_id for r in received} == {r.header.request_id for r in sent}
+    refused = [r for r in received if r.header.status.exception.name == "InvalidInputError"]
+    assert len(refused) == 20
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -171,3 +185,9 @@ def test_the_gateway_starts_where_no_model_library_is_installed():
     )
     absent = ["torch", "torchvision", "transformers", "colpali_engine", "peft", "pypdfium2"]
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, *absent], check=True)
+
+
+def test_naming_the_gateway_keeps_jina_from_reporting_home():
+    code = "import os, colpali_serve.gateway; os.environ['JINA_OPTOUT_TELEMETRY']"
+    environ = {key: os.environ[key] for key in os.environ if key != "JINA_OPTOUT_TELEMETRY"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environ, check=True)

@@ -54,7 +54,7 @@ def test_another_jina_is_refused(given, named):
 
 
 def test_another_graph_is_refused():
-    with pytest.raises(ConfigError, match="does not fit this gateway.*topology_graph"):
+    with pytest.raises(ConfigError, match=r"does not fit this gateway.*topology_graph"):
         executor_names(SimpleNamespace())
 
 

@@ -48,13 +48,13 @@ def test_the_caller_s_target_is_kept():
 
 @pytest.mark.parametrize("endpoint", ["", "/", "/Embed", "/default", "embed"])
 def test_unknown_endpoints(endpoint):
-    with pytest.raises(InvalidInputError, match="expected one of /embed, /score$") as error:
+    with pytest.raises(InvalidInputError, match=r"expected one of /embed, /score$") as error:
         RoutingTable({}, BOUND).target(endpoint, "")
     assert error.value.item == endpoint
 
 
 def test_a_target_must_bind_the_endpoint():
-    with pytest.raises(InvalidInputError, match="expected one of encoder, encoder2$"):
+    with pytest.raises(InvalidInputError, match=r"expected one of encoder, encoder2$"):
         RoutingTable({}, BOUND).target("/embed", "ranker")
 
 
