@@ -21,8 +21,9 @@ from rich.text import Text
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} pages/s", style="progress.data.speed")
+        seconds = task.finished_time or task.elapsed
+        speed = f"{task.completed / seconds:.1f} pages/s" if seconds else ""
+        return Text(speed, style="progress.data.speed")
 
 
 @contextmanager

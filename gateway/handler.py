@@ -28,8 +28,8 @@ from colpali_serve.gateway.redaction import (
     without_documents,
     write_status,
 )
-from colpali_serve.gateway.routing import RoutingTable, check_routes
-from colpali_serve.schemas import InvalidInputError
+from colpali_serve.gateway.routing import RoutingTable, check_parameters, check_routes
+from colpali_serve.schemas import ColPaliError, InvalidInputError
 
 _VERSIONS = ("colpali-serve", "jina", "docarray", "grpcio", "protobuf", "pydantic")
 
@@ -69,17 +69,34 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
     def _guard_request(self, inner: RequestHandler) -> RequestHandler:
         def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
-            header = request.header
             try:
-                target = self._table.target(header.exec_endpoint, header.target_executor)
-            except InvalidInputError as error:
-                self.logger.info(f"request {header.request_id} refused: {error.message}")
+                self._check(request)
+                future, floating = self._send(inner, request, return_type)
+            except ColPaliError as error:
+                # Raised out of here it would end the stream, with every other request in it.
                 return _done(Failure.of(request, error)), None
-            header.target_executor = target
-            future, floating = inner(request=request, return_type=return_type)
             return asyncio.ensure_future(self._settle(request, future)), floating
 
         return handle
+
+    def _check(self, request: Any) -> None:
+        """Refuse what no Executor can answer, and choose who shall answer the rest."""
+        header = request.header
+        try:
+            header.target_executor = self._table.target(
+                header.exec_endpoint, header.target_executor
+            )
+            check_parameters(request)
+        except InvalidInputError as error:
+            self.logger.info(f"request {header.request_id} refused: {error.message}")
+            raise
+
+    def _send(self, inner: RequestHandler, request: Any, return_type: Any) -> tuple[Any, Any]:
+        try:
+            return inner(request=request, return_type=return_type)
+        except Exception as error:
+            self._log_failure(request, f"gateway: {error!r}", exc_info=True)
+            raise InternalError from error
 
     def _guard_result(self, inner: ResultHandler) -> ResultHandler:
         def handle(result: Any) -> Any:
@@ -92,7 +109,6 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
         try:
             response = await self._await(request, future)
         except InternalError as error:
-            # Raised out of here it would end the stream, with every other request in it.
             return Failure.of(request, error)
         for route in response.routes:
             redact_status(route.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from jina.constants import __default_endpoint__
 from jina.serve.executors import __dry_run_endpoint__
@@ -41,6 +42,20 @@ expected one of encoder, ranker
                 str(executor),
             )
     return {str(endpoint): str(executor) for endpoint, executor in routes.items()}
+
+
+def check_parameters(request: Any) -> None:
+    """Refuse parameters that Jina itself stumbles over.
+
+    Raises:
+        InvalidInputError: They hold a number that JSON has no word for.
+    """
+    try:
+        _ = request.parameters
+    except ValueError:
+        raise InvalidInputError(
+            "parameters hold a number that is NaN or infinite, expected finite numbers"
+        ) from None
 
 
 class RoutingTable:

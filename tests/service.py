@@ -41,7 +41,8 @@ def is_serving(port: int) -> bool:
 
 def wait_until_serving(port: int, process: subprocess.Popen[str], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not is_serving(port):
+    # The gateway serves a moment before the process that started it listens to signals.
+    while not (is_serving(port) and "ready" in log.read_text()):
         if process.poll() is not None:
             raise RuntimeError(f"the service ended at start:\n{log.read_text()[-3000:]}")
         if time.monotonic() > deadline:

@@ -85,6 +85,8 @@ def serve_flow(
         os.environ["JINA_LOG_LEVEL"] = "INFO"
     os.environ.setdefault("JINA_LOG_LEVEL", "ERROR")
     os.environ.setdefault("JINA_LOG_CONFIG", "plain")
+    if port is not None:
+        check_port_free(port)
     jina = import_jina()
     with pods_on_stderr(quiet=not verbose):
         flow = _load(jina, path)

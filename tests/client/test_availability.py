@@ -29,9 +29,7 @@ def test_nobody_there() -> None:
 
 def test_name_that_does_not_exist() -> None:
     client = ColPaliClient("no.such.host.invalid", retries=0)
-    with pytest.raises(
-        ServiceUnavailableError, match=r"no service at no\.such\.host\.invalid:54321"
-    ):
+    with pytest.raises(ServiceUnavailableError, match=r"no service at no\.such\.host"):
         client.embed_queries("r")
 
 

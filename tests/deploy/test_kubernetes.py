@@ -15,7 +15,8 @@ from jina.excepts import BadServer
 from colpali_serve.schemas import QueryDoc
 from tests.conftest import ROOT
 from tests.deploy.exported import command, container, environment, export, working_directory
-from tests.flows.processes import HOST, free_port, running
+from tests.flows.processes import HOST, running
+from tests.service import free_port
 
 PODS = ("encoder", "gateway", "ranker")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from colpali_serve.engine.checkpoints import find_checkpoint
+from colpali_serve.engine.loading import load_model
+from colpali_serve.engine.query_forms import KNOWN_FORMS
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import ModelLoadError
 
@@ -68,3 +70,31 @@ def test_fingerprint_ignores_where_and_notes(
     )
     assert one.fingerprint("x") == two.fingerprint("x") != one.fingerprint("y")
     assert len(one.fingerprint()) == 32
+
+
+@pytest.fixture
+def hub(checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Hub id of a checkpoint that was downloaded before: main and a second revision."""
+    repository = tmp_path / "models--vidore--colpali-v1.3"
+    for reference, commit, note in (("main", "a" * 40, 1), ("next", "b" * 40, 2)):
+        snapshot = Path(shutil.copytree(checkpoint("colpali"), repository / "snapshots" / commit))
+        (snapshot / "note.json").write_text(str(note))
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / reference).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return "vidore/colpali-v1.3"
+
+
+def test_a_hub_id_at_a_revision(hub: str) -> None:
+    main = find_checkpoint(EncoderSettings(model=hub, offline=True))
+    assert main.model_id == hub
+    assert (main.folder / "note.json").read_text() == "1"
+    other = find_checkpoint(EncoderSettings(model=hub, offline=True, revision="next"))
+    assert (other.folder / "note.json").read_text() == "2"
+    with pytest.raises(ModelLoadError, match="has not been downloaded before"):
+        find_checkpoint(EncoderSettings(model=hub, offline=True, revision="c" * 40))
+
+
+def test_a_known_hub_id_brings_its_query_form(hub: str) -> None:
+    loaded = load_model(EncoderSettings(model=hub, offline=True, device="cpu"))
+    assert loaded.form == KNOWN_FORMS[hub]

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import grpc
 from jina import Client
 
 from tests.conftest import ROOT
+from tests.service import START_TIMEOUT_S, free_port, stop, wait_until_serving
 
 HOST = "127.0.0.1"
-_PATIENCE_S = 300  # no measurement: where a test would otherwise wait forever
-_STEP_S = 0.5
 _RUN_FLOW = """
 import sys
 from jina import Flow
@@ -39,7 +35,7 @@ if __name__ == "__main__":
 class Server:
     """A process that listens on `port`; its output goes to a file."""
 
-    def __init__(self, process: subprocess.Popen[bytes], output: Path, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], output: Path, port: int) -> None:
         self.process = process
         self.port = port
         self._output = output
@@ -52,38 +48,13 @@ class Server:
         return self._output.read_text(errors="replace")
 
     def wait_until_ready(self) -> None:
-        """Return once the port answers; a process that ends before that fails the test."""
-        # By default the pauses between two attempts grow to minutes.
-        options = [("grpc.max_reconnect_backoff_ms", int(_STEP_S * 1000))]
-        with grpc.insecure_channel(f"{HOST}:{self.port}", options) as channel:
-            ready = grpc.channel_ready_future(channel)
-            for _ in range(int(_PATIENCE_S / _STEP_S)):
-                with contextlib.suppress(grpc.FutureTimeoutError):
-                    ready.result(timeout=_STEP_S)
-                    return
-                if self.process.poll() is not None:
-                    break
-            ready.cancel()
-        raise AssertionError(f"the server did not come up:\n{self.log()}")
+        wait_until_serving(self.port, self.process, self._output)
 
     def wait_until_ended(self) -> int:
-        return self.process.wait(_PATIENCE_S)
+        return self.process.wait(START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End the process as Ctrl+C does, then whatever it left behind."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(60)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+        stop(self.process)
 
 
 @contextlib.contextmanager
@@ -104,6 +75,8 @@ def running(
             env=os.environ | given | dict(environ or {}),
             stdout=output,
             stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
             start_new_session=True,
         )
         server = Server(process, Path(output.name), port)

@@ -154,6 +154,15 @@ def test_parameters_that_jina_chokes_on_fail_only_their_request(client):
     assert post(client, "/embed_queries", queries("a"))[0].id == "a"
 
 
+def test_parameters_that_are_no_numbers_leave_their_stream_alone(client):
+    sent = [request("/embed_queries", QueryDoc(text="fine")) for _ in range(2)]
+    sent[0].parameters = {"top_k": float("nan")}
+    failed, answered = call(client, sent, ordered=True)
+    assert failed.header.status.exception.name == "InvalidInputError"
+    assert "NaN or infinite" in failed.header.status.description
+    assert answered.header.status.code == jina_pb2.StatusProto.SUCCESS
+
+
 def test_the_flow_reports_that_it_is_ready(client):
     assert client.is_flow_ready()
 

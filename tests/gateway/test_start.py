@@ -7,8 +7,9 @@ from docarray import DocList
 from jina.excepts import BadServer
 
 from colpali_serve.schemas import QueryDoc
-from tests.flows.processes import HOST, free_port, running, running_flow, starting_flow
+from tests.flows.processes import HOST, running, running_flow, starting_flow
 from tests.gateway.calls import FLOW, queries
+from tests.service import free_port
 
 TAKER = """
 jtype: Flow

@@ -1,0 +1,55 @@
+"""MaxSimRanker as an Executor; its scores are tested through the Flow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from docarray import DocList
+from jina import Executor
+
+from colpali_serve.executors.ranker import MaxSimRanker
+from colpali_serve.schemas import ConfigError, PageDoc, QueryDoc, ScoreDoc
+from tests.conftest import ROOT
+
+ROWS = np.eye(2, dtype=np.float32)
+
+
+def test_loads_from_its_config() -> None:
+    assert isinstance(
+        Executor.load_config(str(ROOT / "deploy" / "ranker" / "config.yml")), MaxSimRanker
+    )
+
+
+def test_passes_pages_and_queries_through_for_the_stock_gateway() -> None:
+    ranker = MaxSimRanker()
+    pages = DocList[PageDoc]([PageDoc(embedding=ROWS)])
+    queries = DocList[QueryDoc]([QueryDoc(text="red")])
+    assert ranker.pass_pages(pages) is pages
+    assert ranker.pass_queries(queries) is queries
+
+
+@pytest.mark.parametrize("block_mb", [0, -1, "64"])
+def test_a_senseless_block_is_refused(block_mb: object) -> None:
+    with pytest.raises(ConfigError, match="setting 'block_mb' is"):
+        MaxSimRanker(block_mb=block_mb)
+
+
+def test_all_items_failed_before() -> None:
+    doc = ScoreDoc(
+        queries=DocList[QueryDoc]([QueryDoc(error="InvalidQueryError: no")]),
+        pages=DocList[PageDoc]([PageDoc(embedding=ROWS), PageDoc(error="InvalidPageError: no")]),
+    )
+    result = MaxSimRanker().score(DocList[ScoreDoc]([doc]), parameters={"top_k": 1.0})[0]
+    assert np.isnan(result.scores).all()
+    assert result.ranking.shape == (1, 1)
+
+
+def test_the_ranker_does_not_load_the_model_libraries() -> None:
+    code = (
+        "import sys, colpali_serve.executors.ranker;"
+        "sys.exit(any(name in sys.modules for name in ('transformers', 'colpali_engine')))"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
