@@ -40,6 +40,7 @@ Scores = NDArray[np.float32]
 
 _EMBEDDED = (PageEmbedding, QueryEmbedding)
 _MAX_GROUP_BYTES = 16 * 1024**2
+_MAX_GROUP_ITEMS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +183,7 @@ def _done(items: list[_Item]) -> Steps[_Item]:
 
 
 def _grouped(items: Steps[_Item]) -> Steps[list[_Item]]:
-    """Cut into runs of at most `_MAX_GROUP_BYTES`, or of one item that is larger."""
+    """Cut into runs that fit into a message, or of one item that is larger."""
     group: list[_Item] = []
     size = 0
     for step in items:
@@ -191,7 +192,8 @@ def _grouped(items: Steps[_Item]) -> Steps[list[_Item]]:
             continue
         for item in step:
             more = 0 if item.embedding is None else item.embedding.nbytes
-            if group and size + more > _MAX_GROUP_BYTES:
+            full = len(group) == _MAX_GROUP_ITEMS or size + more > _MAX_GROUP_BYTES
+            if group and full:
                 yield [group]
                 group, size = [], 0
             group.append(item)

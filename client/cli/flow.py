@@ -103,8 +103,9 @@ def serve_flow(
         try:
             _start(flow, path)
             stopper.starting = False
-            model = os.environ.get("COLPALI_MODEL", "as the Flow chooses")
-            text = f"ready on {_addresses(flow, ports)}, model {model}, Ctrl-C stops"
+            model = os.environ.get("COLPALI_MODEL")
+            served = f"model {model}" if model else "the Flow's own model"
+            text = f"ready on {_addresses(flow, ports)}, {served}, Ctrl-C stops"
             typer.echo(text, file=sys.__stdout__)
             _watch(stopper)
             flow.close()

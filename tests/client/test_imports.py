@@ -48,7 +48,8 @@ assert "jina" in sys.modules and sys.modules["torch"] is None
 
 def test_jina_leaves_ctrl_c_and_warnings_alone() -> None:
     code = """
-import signal, warnings
+import signal, sys, warnings
+sys.modules["torch"] = None  # which docarray would load, for seconds
 def mine(number, frame): ...
 signal.signal(signal.SIGINT, mine)
 before = warnings.formatwarning, list(warnings.filters)
@@ -62,6 +63,8 @@ assert (warnings.formatwarning, list(warnings.filters)) == before
 
 def test_public_names() -> None:
     code = """
+import sys
+sys.modules["torch"] = None
 import colpali_serve.client as client
 for name in client.__all__:
     assert getattr(client, name).__name__ == name and name in dir(client)

@@ -52,6 +52,7 @@ def test_scores_do_not_depend_on_the_size_of_messages(
 ) -> None:
     whole = client.score(*embeddings)
     monkeypatch.setattr(scoring, "_MAX_GROUP_BYTES", size)
+    monkeypatch.setattr(scoring, "_MAX_GROUP_ITEMS", 7)
     assert np.array_equal(client.score(*embeddings), whole)
     assert np.array_equal(client.score(embeddings[0], iter(embeddings[1])), whole)
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     flow = Flow.load_config(sys.argv[1])
     flow.port = int(sys.argv[2])
     with flow:
+        print("the Flow is up", flush=True)
         flow.block()
 """
 
@@ -49,6 +51,13 @@ class Server:
 
     def wait_until_ready(self) -> None:
         wait_until_serving(self.port, self.process, self._output)
+
+    def wait_until_logged(self, text: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while text not in self.log():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
 
     def wait_until_ended(self) -> int:
         return self.process.wait(START_TIMEOUT_S)
@@ -104,4 +113,7 @@ def running_flow(
     """As `starting_flow`, ready for requests."""
     with starting_flow(yaml, environ, cwd) as server:
         server.wait_until_ready()
+        # The gateway is quicker than the process that started it: a Ctrl+C before that one knows
+        # that all is well would leave its pods behind.
+        server.wait_until_logged("the Flow is up")
         yield server
