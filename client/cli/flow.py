@@ -83,7 +83,10 @@ def serve_flow(
     """
     if verbose:
         os.environ["JINA_LOG_LEVEL"] = "INFO"
-    os.environ.setdefault("JINA_LOG_LEVEL", "ERROR")
+    else:
+        os.environ.setdefault("JINA_LOG_LEVEL", "ERROR")
+        # gRPC tells of each idle connection that it closes and opens again.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("JINA_LOG_CONFIG", "plain")
     if port is not None:
         check_port_free(port)
