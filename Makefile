@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := schemas engine executors gateway client
 
+# setuptools warns that an editable install sees the working directory, which is what it is for.
+PIP_INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
+
 export JINA_OPTOUT_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,11 +29,11 @@ $(VENV)/pip.stamp:
 
 $(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
 	@echo "Installing into $(VENV) (about 5 GB, a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
 install: $(VENV)/run.stamp  ## Create .venv with everything the service needs

@@ -14,6 +14,9 @@ Scores = NDArray[np.float32]
 _BLOCK_BYTES = 64 * 1024**2
 """Upper bound for one block of similarities; beside it only float32 copies of its inputs live."""
 
+_MAX_COLUMNS = 1 << 15
+"""Page vectors in one block: more would only make those copies larger."""
+
 
 def maxsim(
     queries: Sequence[Embedding], pages: Sequence[Embedding], *, block_bytes: int = _BLOCK_BYTES
@@ -39,8 +42,7 @@ def maxsim(
     array([[1.]], dtype=float32)
     """
     scores = np.empty((len(queries), len(pages)), np.float32)
-    # float32 sums of products of float16 inputs are exact to ~1e-6; bfloat16-like inputs too.
-    columns = max(1, min(block_bytes // 4, 1 << 15))
+    columns = max(1, min(block_bytes // 4, _MAX_COLUMNS))
     rows = max(1, block_bytes // 4 // columns)
     for query_slice in _groups([len(query) for query in queries], rows):
         stacked = _stack(queries[query_slice])

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 _INTERRUPTED = 130
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def stderr() -> Console:
@@ -61,9 +62,6 @@ def _ending_like_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def spare_torch() -> None:
