@@ -29,6 +29,7 @@ from colpali_serve.schemas import (
 )
 
 Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
+_KINDS = (PageDoc, QueryDoc, ScoreDoc)
 
 _log = logging.getLogger("colpali_serve.client")
 _silent = logging.getLogger("colpali_serve.client.jina")
@@ -56,7 +57,7 @@ class Patience:
         """Return the wait after failed attempt number `attempt`, from 0, in seconds."""
         # Clients that failed together must not come back together.
         spread = random.uniform(0.5, 1.5)
-        return min(self.backoff_s * float(2**attempt), _MAX_BACKOFF_S) * spread
+        return min(self.backoff_s * 2.0 ** min(attempt, 20), _MAX_BACKOFF_S) * spread
 
 
 class Connection:
@@ -123,7 +124,8 @@ class Connection:
     async def _attempt(
         self, endpoint: str, documents: Sequence[Document], parameters: dict[str, Any]
     ) -> list[Document]:
-        kind: Any = type(documents[0])
+        # Not the type of the first: it may be a class of the caller's own, derived from ours.
+        kind: Any = next(cls for cls in _KINDS if isinstance(documents[0], cls))
         answer: list[Document] = []
         try:
             async for part in self._jina.post(
@@ -169,17 +171,20 @@ class Connection:
 
         try:
             health = await send_health_check_async(self.address, timeout=timeout_s, tls=self._tls)
-            if health.status != health.SERVING:
-                return False
-            # The gateway is well; a dry run tells whether the Executors behind it are.
+        except grpc.aio.AioRpcError:
+            return False
+        if health.status != health.SERVING:
+            return False
+        # The gateway is well; a dry run tells whether the Executors behind it are.
+        try:
             async with get_grpc_channel(self.address, asyncio=True, tls=self._tls) as channel:
                 status = await jina_pb2_grpc.JinaGatewayDryRunRPCStub(channel).dry_run(
                     jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(), timeout=timeout_s
                 )
-            return bool(status.code == jina_pb2.StatusProto.SUCCESS)
         except grpc.aio.AioRpcError as error:
             # An Executor served without a gateway knows no dry runs, its health says it all.
             return bool(error.code() == grpc.StatusCode.UNIMPLEMENTED)
+        return bool(status.code == jina_pb2.StatusProto.SUCCESS)
 
     async def _wait_ready(self, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
