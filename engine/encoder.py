@@ -22,6 +22,8 @@ from colpali_serve.schemas import (
 )
 
 _CUDA_BATCH = 8
+_TEXT_BATCH = 32
+"""Queries are a few vectors each: they go together whatever the batch of pages."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ class Encoder:
             One entry a query, in order; for a bad query the error that it got.
         """
         results: list[Encoded | ColPaliError] = []
-        for start in range(0, len(inputs), self._batch_size):
-            chunk = inputs[start : start + self._batch_size]
+        for start in range(0, len(inputs), _TEXT_BATCH):
+            chunk = inputs[start : start + _TEXT_BATCH]
             checked = [self._check_text(entry) for entry in chunk]
             good = [entry for entry in checked if isinstance(entry, TextInput)]
             encoded = iter(run_isolated(good, self._run_texts, _name))

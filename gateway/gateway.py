@@ -8,6 +8,7 @@ from typing import Any
 from jina.serve.runtimes.gateway.grpc import GRPCGateway
 
 from colpali_serve.gateway.handler import GuardedRequestHandler
+from colpali_serve.schemas import ServiceUnavailableError
 
 
 class ColPaliGateway(GRPCGateway):  # type: ignore[misc]
@@ -38,6 +39,10 @@ class ColPaliGateway(GRPCGateway):  # type: ignore[misc]
 
         Raises:
             ConfigError: A route names an endpoint that its Executor does not bind.
+            ServiceUnavailableError: The start was called off while an Executor was still missing.
         """
         await self._request_handler.learn_endpoints(self.is_cancel)
+        if self.is_cancel.is_set():
+            # Jina would go on, fail over what it does not know and log that as the reason.
+            raise ServiceUnavailableError("the start was called off before all Executors were up")
         await super().setup_server()

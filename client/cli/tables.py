@@ -11,19 +11,28 @@ from rich.text import Text
 from colpali_serve.client.results import RankedPage
 
 
-def ranking_table(query: str, ranking: Sequence[RankedPage]) -> Table:
-    """Lay out one query's ranking."""
+def ranking_table(query: str, ranking: Sequence[RankedPage], expected: str | None = None) -> Table:
+    """Lay out one query's ranking.
+
+    Args:
+        query: The title.
+        ranking: The lines.
+        expected: Id of the page that ought to be first; its line is marked.
+    """
     table = Table(title=Text(query, style="bold"), title_justify="left", box=None, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("page")
-    table.add_column("score", justify="right")
+    table.add_column("rank", justify="right", min_width=4)
+    table.add_column("page", overflow="fold", min_width=30)
+    table.add_column("score", justify="right", min_width=7)
+    table.add_column("")
     for page in ranking:
-        table.add_row(str(page.rank), Text(page.id), score_text(page))
+        mark = Text()
+        if page.id == expected:
+            mark = Text("right", "green") if page.rank == 1 else Text("the right one", "yellow")
+        table.add_row(str(page.rank), Text(page.id), _score(page), mark)
     return table
 
 
-def score_text(page: RankedPage) -> str:
-    """Write a score for people."""
+def _score(page: RankedPage) -> str:
     return "failed" if math.isnan(page.score) else f"{page.score:.3f}"
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, Group, RenderableType
 
 from colpali_serve.client.blocking import ColPaliClient
 from colpali_serve.client.cli.examples import Examples, Question
 from colpali_serve.client.cli.report import stderr
 from colpali_serve.client.cli.server import free_port, running, wait_until_ready
-from colpali_serve.client.cli.tables import score_text
+from colpali_serve.client.cli.tables import ranking_table
 from colpali_serve.client.results import RankedPage
+
+_SHOWN = 3
+"""Pages shown for each query."""
 
 
 def tour(
@@ -87,31 +87,13 @@ def _place(question: Question, ranking: list[RankedPage]) -> int | None:
     return next((page.rank for page in ranking if page.id == question.page), None)
 
 
-def _results(questions: list[Question], rankings: list[list[RankedPage]]) -> Table:
-    known = any(question.page for question in questions)
-    table = Table("query", box=box.SIMPLE, pad_edge=False)
-    table.add_column("best page" if known else "best pages", overflow="fold")
-    table.add_column("score", justify="right")
-    if known:
-        table.add_column("expected", overflow="fold")
+def _results(questions: list[Question], rankings: list[list[RankedPage]]) -> Group:
+    tables: list[RenderableType] = []
     for question, ranking in zip(questions, rankings, strict=True):
-        best = ranking[: 1 if known else 3]
-        row: list[RenderableType] = [
-            Text(question.query),
-            Text("\n".join(page.id for page in best)),
-            "\n".join(score_text(page) for page in best),
-        ]
-        if known:
-            row.append(_expected(question, _place(question, ranking)))
-        table.add_row(*row)
-    return table
-
-
-def _expected(question: Question, place: int | None) -> Text:
-    if place == 1:
-        return Text("this page", "green")
-    where = "is not among the pages" if place is None else f"ranks {place}"
-    return Text(f"{question.page} {where}", "yellow")
+        # The right page is shown wherever it came in.
+        shown = [page for page in ranking if page.rank <= _SHOWN or page.id == question.page]
+        tables += [ranking_table(question.query, shown, question.page), ""]
+    return Group(*tables)
 
 
 def _verdict(questions: list[Question], rankings: list[list[RankedPage]]) -> str:
