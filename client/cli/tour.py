@@ -6,6 +6,7 @@ import time
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 from colpali_serve.client.blocking import ColPaliClient
 from colpali_serve.client.cli.examples import Examples, Question
@@ -92,7 +93,10 @@ def _results(questions: list[Question], rankings: list[list[RankedPage]]) -> Gro
     for question, ranking in zip(questions, rankings, strict=True):
         # The right page is shown wherever it came in.
         shown = [page for page in ranking if page.rank <= _SHOWN or page.id == question.page]
-        tables += [ranking_table(question.query, shown, question.page), ""]
+        tables.append(ranking_table(question.query, shown, question.page))
+        if question.page is not None and _place(question, ranking) is None:
+            tables.append(Text(f"{question.page} is not among the pages", "yellow"))
+        tables.append("")
     return Group(*tables)
 
 
