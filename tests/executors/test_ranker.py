@@ -53,3 +53,12 @@ def test_the_ranker_does_not_load_the_model_libraries() -> None:
         "sys.exit(any(name in sys.modules for name in ('transformers', 'colpali_engine')))"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
+def test_the_package_offers_its_executors_by_name() -> None:
+    import colpali_serve.executors as executors
+
+    assert executors.MaxSimRanker is MaxSimRanker
+    assert executors.ColPaliEncoder.__module__ == "colpali_serve.executors.encoder"
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = executors.Nothing
