@@ -88,6 +88,12 @@ def test_long_pdf_is_refused(make_pdf: Callable[..., Path]) -> None:
     assert len(sizes(path, max_pdf_pages=3)) == 3
 
 
+def test_ten_thousand_pages_are_refused_by_default(blank: Callable[..., Path]) -> None:
+    path = blank(*[(10, 10)] * 10_000)
+    with pytest.raises(InvalidPageError, match=r"has 10000 pages, expected at most 2000; split"):
+        sizes(path)
+
+
 def test_encrypted_pdf_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret.pdf"
     path.write_bytes(ENCRYPTED)
