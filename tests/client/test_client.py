@@ -80,7 +80,10 @@ def test_pages_travel_in_small_posts_and_two_at_a_time(
 ) -> None:
     client = ColPaliClient("localhost", port, batch_pages=3, max_in_flight=2)
     names = ["slow-1", "b", "c", "slow-2", "e", "f", "g", "h"]
-    pages = client.embed_pages([page(name) for name in names])
+    documents = [page(name) for name in names]
+    for document in documents:
+        document.tags["caller"] = "two at a time"
+    pages = client.embed_pages(documents)
     # The fake service writes into `grid` how many pages came at once, and how many posts.
     assert [page.grid[0] for page in pages if page.grid] == [3, 3, 3, 3, 3, 3, 2, 2]
     assert max(page.grid[1] for page in pages if page.grid) == 2
