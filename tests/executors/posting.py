@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+import tempfile
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from jina.excepts import BadServer
 from PIL import Image
 
 from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
+from tests.conftest import ROOT
 
-LEAK = re.compile(r"Traceback|File \"|site-packages|\.py\b|/work|/root|/tmp|0x[0-9a-f]{6}")
+PLACES = "|".join(map(re.escape, (str(ROOT), sys.prefix, tempfile.gettempdir())))
+LEAK = re.compile(rf"Traceback|File \"|site-packages|\.py\b|0x[0-9a-f]{{6}}|{PLACES}")
 
 
 def png(image: Image.Image) -> bytes:
