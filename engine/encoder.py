@@ -19,6 +19,7 @@ from colpali_serve.schemas import (
     Embedding,
     InvalidPageError,
     InvalidQueryError,
+    owner,
 )
 
 _CUDA_BATCH = 8
@@ -45,7 +46,7 @@ class ImageInput:
     @property
     def owner(self) -> str:
         """How errors call it."""
-        return f"{self.kind} '{self.id}'"
+        return owner(self.kind, self.id)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TextInput:
     @property
     def owner(self) -> str:
         """How errors call it."""
-        return f"query '{self.id}'"
+        return owner("query", self.id)
 
 
 @dataclass(frozen=True)

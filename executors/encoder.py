@@ -25,6 +25,7 @@ from colpali_serve.schemas import (
     QueryDoc,
     ScoreDoc,
     describe,
+    owner,
 )
 
 _JINA_ARGUMENTS = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
@@ -146,7 +147,7 @@ class ColPaliEncoder(Executor):
             if (query.text is None) == (query.image is None):
                 found = "neither text nor image" if query.text is None else "text and an image"
                 results[index] = InvalidQueryError(
-                    f"query '{item}': has {found}, expected one of them", item
+                    f"{owner('query', item)}: has {found}, expected one of them", item
                 )
             elif query.text is not None:
                 texts.append((index, TextInput(item, query.text)))
@@ -167,6 +168,7 @@ class ColPaliEncoder(Executor):
         if isinstance(result, Encoded):
             dtype = chosen.embedding_dtype or self._encoder.settings.embedding_dtype
             doc.embedding = result.embedding.astype(np.dtype(dtype))
+            doc.error = None
             return
         if chosen.on_error == "raise":
             raise result

@@ -23,6 +23,7 @@ from colpali_serve.schemas import (
     ScoreDoc,
     ScoreParameters,
     check_embedding,
+    owner,
 )
 
 _MEBIBYTE = 1024**2
@@ -108,7 +109,7 @@ def _checked(
     for kind, items in (("query", queries), ("page", pages)):
         side = []
         for item in items:
-            array = check_embedding(item.embedding, f"{kind} '{item.id}'", str(item.id), dim)
+            array = check_embedding(item.embedding, owner(kind, str(item.id)), str(item.id), dim)
             dim = array.shape[1]
             side.append(array)
         sides.append(side)

@@ -23,6 +23,7 @@ from colpali_serve.schemas.errors import (
     ServiceUnavailableError,
     describe,
     error_from_name,
+    owner,
 )
 from colpali_serve.schemas.parameters import EncodeParameters, ScoreParameters
 
@@ -52,4 +53,5 @@ __all__ = [
     "check_embedding",
     "describe",
     "error_from_name",
+    "owner",
 ]

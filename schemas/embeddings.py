@@ -12,6 +12,8 @@ from colpali_serve.schemas.errors import EmbeddingShapeError
 Embedding = NDArray[np.floating[Any]]
 """(n_vectors, dim), one row a vector."""
 
+_MAX_VALUE = 1e15
+
 
 def check_embedding(value: object, owner: str, item: str, dim: int | None = None) -> Embedding:
     """Return `value` as an array if it is a usable embedding.
@@ -23,7 +25,7 @@ def check_embedding(value: object, owner: str, item: str, dim: int | None = None
         dim: Width that the embedding must have, if one is prescribed.
 
     Returns:
-        The same array, (n_vectors >= 1, dim >= 1), every value finite.
+        The same array, (n_vectors >= 1, dim >= 1), every value finite and at most 1e15.
 
     Raises:
         EmbeddingShapeError: It is missing, of another kind or shape, or not finite.
@@ -54,4 +56,7 @@ expected (n_vectors, dim)
     bad = array.size - int(np.isfinite(array).sum())
     if bad:
         raise refuse(f"has {bad} values that are NaN or infinite", "finite numbers")
+    # Beyond this a dot product of two such vectors would not fit into the float32 of a score.
+    if (largest := float(np.abs(array).max())) > _MAX_VALUE:
+        raise refuse(f"has a value of {largest:.3g}", f"at most {_MAX_VALUE:g}")
     return array

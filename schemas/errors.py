@@ -84,6 +84,7 @@ _CLASSES: tuple[type[ColPaliError], ...] = (
     EncodingError,
     OverloadedError,
 )
+_MAX_ID_SHOWN = 100
 _BY_NAME = {cls.__name__: cls for cls in _CLASSES}
 
 
@@ -107,6 +108,18 @@ def error_from_name(name: str, message: str, item: str | None = None) -> ColPali
     if cls is None:
         return RemoteError(f"{name}: {message}" if name else message, item)
     return cls(message, item)
+
+
+def owner(kind: str, item: str) -> str:
+    """Return how messages call an item: short, and on one line whatever its id holds.
+
+    >>> owner("page", "a")
+    "page 'a'"
+    >>> len(owner("page", "x" * 10_000))
+    110
+    """
+    shown = item if len(item) <= _MAX_ID_SHOWN else item[:_MAX_ID_SHOWN] + "..."
+    return f"{kind} {shown!r}"
 
 
 def describe(error: ColPaliError) -> str:

@@ -27,6 +27,7 @@ def test_floats_are_taken_as_they_are(dtype: type[np.floating]) -> None:
         (np.ones((2, 3), np.int64), "has dtype int64, expected float16"),
         (np.array([["a"]]), "has dtype <U1"),
         (np.array([[1, np.nan, 0], [np.inf, 0, 0]], np.float32), "has 2 values that are NaN"),
+        (np.full((2, 3), 1e300), r"has a value of 1e\+300, expected at most 1e\+15"),
         (np.ones((2, 4), np.float32), "has 4 dimensions, expected 3"),
     ],
 )
