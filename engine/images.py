@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 
 import numpy as np
@@ -30,6 +29,7 @@ def decode_data_uri(url: str, owner: str, item: str, limits: Limits) -> bytes:
         InvalidPageError: Another scheme, not base64, or too large.
     """
     head, comma, payload = url.partition(",")
+    head = head.lower()
     if not head.startswith("data:"):
         shown = url[:_MAX_SHOWN] + ("..." if len(url) > _MAX_SHOWN else "")
         raise InvalidPageError(f"{owner}: url is {shown!r}, expected a data: URI", item)
@@ -38,7 +38,7 @@ def decode_data_uri(url: str, owner: str, item: str, limits: Limits) -> bytes:
     check_bytes(len(payload) * 3 // 4, owner, item, limits)
     try:
         return base64.b64decode(payload, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or characters beyond ASCII
         raise InvalidPageError(f"{owner}: data URI has bad base64 ({error})", item) from None
 
 
@@ -80,7 +80,6 @@ def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Im
         raise refuse(f"image is a PDF, {_EXPECTED}; the client renders PDFs to pages")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        frames = getattr(image, "n_frames", 1)
     except UnidentifiedImageError:
         raise refuse(f"image is of no known format ({len(data)} bytes), {_EXPECTED}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -99,11 +98,13 @@ def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Im
             f"image is {width}x{height} = {width * height} pixels, "
             f"expected at most {limits.max_pixels}"
         )
-    if frames > 1:
-        raise refuse(f"image has {frames} frames, expected one; send each as a page")
     try:
+        if _has_more_frames(image):
+            raise refuse("image has several frames, expected one; send each as a page")
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
+    except InvalidPageError:
+        raise
     except Exception as error:  # noqa: BLE001
         raise refuse(f"image is truncated or broken ({_plain(error)}), {_EXPECTED}") from None
 
@@ -114,14 +115,30 @@ def _plain(error: Exception) -> str:
     return text or type(error).__name__
 
 
+def _has_more_frames(image: Image.Image) -> bool:
+    # Not `n_frames`, which walks a whole file to count, in TIFF in quadratic time. The second
+    # picture of an MPO, as some phones write them, is a small copy of the first.
+    if image.format not in ("TIFF", "GIF", "WEBP", "PNG"):
+        return False
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return False
+    return True
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # Pillow's own conversion clips at 255, which turns a 16-bit scan white.
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode != "F" or values.max() > 1 else 1.0
-        scaled = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
+        values = np.asarray(image, dtype=np.float32)
+        largest = values.max()
+        top = 65535 if image.mode.startswith("I;16") or largest > 255 else 255
+        if image.mode == "F" and largest <= 1:
+            top = 1
+        scaled = np.clip(values * np.float32(255 / top), 0, 255).round().astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")

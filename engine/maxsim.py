@@ -45,12 +45,15 @@ def maxsim(
     columns = max(1, min(block_bytes // 4, _MAX_COLUMNS))
     rows = max(1, block_bytes // 4 // columns)
     for query_slice in _groups([len(query) for query in queries], rows):
-        stacked = _stack(queries[query_slice])
-        starts = _starts(queries[query_slice])
+        group = queries[query_slice]
         for page_slice in _groups([len(page) for page in pages], columns):
-            best = _best_per_page(stacked, pages[page_slice], rows, columns)
-            # Sums in float64: a query of many vectors would lose digits in float32.
-            sums = np.add.reduceat(best, starts, axis=0, dtype=np.float64)
+            # A query longer than a block stands alone in its group, and is taken in parts.
+            sums = np.zeros((len(group), page_slice.stop - page_slice.start))
+            for top in range(0, len(group[0]) if len(group) == 1 else 1, rows):
+                part = [group[0][top : top + rows]] if len(group) == 1 else group
+                best = _best_per_page(_stack(part), pages[page_slice], columns)
+                # Sums in float64: a query of many vectors would lose digits in float32.
+                sums += np.add.reduceat(best, _starts(part), axis=0, dtype=np.float64)
             scores[query_slice, page_slice] = sums
     return scores
 
@@ -72,26 +75,16 @@ def rank(scores: NDArray[np.floating], top_k: int | None = None) -> NDArray[np.i
     return order[:, :top_k].astype(np.int64)
 
 
-def _best_per_page(
-    query_rows: Scores, pages: Sequence[Embedding], max_rows: int, max_columns: int
-) -> Scores:
+def _best_per_page(rows: Scores, pages: Sequence[Embedding], max_columns: int) -> Scores:
     """Largest dot product of each query row with each page: (n_rows, n_pages)."""
-    best = np.empty((len(query_rows), len(pages)), np.float32)
-    starts = _starts(pages)
-    single = len(pages) == 1
-    columns = _stack(pages) if not single else None
-    for top in range(0, len(query_rows), max_rows):
-        block = query_rows[top : top + max_rows]
-        if columns is not None:
-            best[top : top + max_rows] = np.maximum.reduceat(block @ columns.T, starts, axis=1)
-            continue
-        # One page can be larger than a block: take it in slices.
-        running = np.full(len(block), -np.inf, np.float32)
-        for left in range(0, len(pages[0]), max_columns):
-            part = np.asarray(pages[0][left : left + max_columns], np.float32)
-            np.maximum(running, (block @ part.T).max(axis=1), out=running)
-        best[top : top + max_rows, 0] = running
-    return best
+    if len(pages) > 1:
+        return np.maximum.reduceat(rows @ _stack(pages).T, _starts(pages), axis=1)
+    # One page can be larger than a block: take it in slices.
+    best = np.full(len(rows), -np.inf, np.float32)
+    for left in range(0, len(pages[0]), max_columns):
+        part = np.asarray(pages[0][left : left + max_columns], np.float32)
+        np.maximum(best, (rows @ part.T).max(axis=1), out=best)
+    return best[:, np.newaxis]
 
 
 def _groups(lengths: Sequence[int], limit: int) -> list[slice]:

@@ -24,6 +24,7 @@ from colpali_serve.schemas import (
     PageDoc,
     QueryDoc,
     ScoreDoc,
+    ScoreParameters,
     describe,
     owner,
 )
@@ -116,10 +117,15 @@ class ColPaliEncoder(Executor):
         """
         with boundary(self.logger):
             chosen = EncodeParameters.parse(parameters)
+            # Everything that can be refused is, before the first page costs anything.
+            ScoreParameters.parse(parameters)
             self._check_count(len(docs), "score documents")
             for doc in docs:
                 self._check_count(len(doc.queries), "queries")
                 self._check_count(len(doc.pages), "pages")
+            self._check_count(sum(len(doc.queries) for doc in docs), "queries in all")
+            self._check_count(sum(len(doc.pages) for doc in docs), "pages in all")
+            for doc in docs:
                 self._embed_queries([q for q in doc.queries if q.embedding is None], chosen)
                 self._embed_pages([p for p in doc.pages if p.embedding is None], chosen)
                 for item in (*doc.queries, *doc.pages):
@@ -131,7 +137,7 @@ class ColPaliEncoder(Executor):
     def _embed_pages(self, pages: Sequence[PageDoc], chosen: EncodeParameters) -> None:
         inputs = [ImageInput(str(page.id), page.image, page.url) for page in pages]
         for page in pages:
-            page.image = page.url = None
+            page.image = page.url = page.grid = None
         results = self._encoder.embed_images(inputs, chosen.pool_factor)
         for page, result in zip(pages, results, strict=True):
             self._fill(page, result, chosen)
@@ -165,10 +171,11 @@ class ColPaliEncoder(Executor):
     def _fill(
         self, doc: PageDoc | QueryDoc, result: Encoded | ColPaliError, chosen: EncodeParameters
     ) -> None:
+        # What stood there came from the caller, or from an Executor before this one.
+        doc.embedding = doc.error = None
         if isinstance(result, Encoded):
             dtype = chosen.embedding_dtype or self._encoder.settings.embedding_dtype
             doc.embedding = result.embedding.astype(np.dtype(dtype))
-            doc.error = None
             return
         if chosen.on_error == "raise":
             raise result

@@ -17,12 +17,14 @@ from colpali_serve.schemas import (
     SCORE_EMBEDDINGS,
     ConfigError,
     Embedding,
+    EmbeddingShapeError,
     InvalidInputError,
     PageDoc,
     QueryDoc,
     ScoreDoc,
     ScoreParameters,
     check_embedding,
+    describe,
     owner,
 )
 
@@ -34,19 +36,22 @@ class MaxSimRanker(Executor):
 
     Args:
         block_mb: Similarities held at a time, in MiB, whatever the number of pages.
+        max_request_items: Queries, and pages, in one request.
         kwargs: Jina's own.
 
     Raises:
-        ConfigError: `block_mb` is not a positive whole number.
+        ConfigError: A setting is not a positive whole number.
     """
 
-    def __init__(self, block_mb: int = 64, **kwargs: Any) -> None:
+    def __init__(self, block_mb: int = 64, max_request_items: int = 4096, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(block_mb, int) or block_mb < 1:
-            raise ConfigError(
-                f"setting 'block_mb' is {block_mb!r}, expected a positive whole number", "block_mb"
-            )
+        for name, value in (("block_mb", block_mb), ("max_request_items", max_request_items)):
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(
+                    f"setting '{name}' is {value!r}, expected a positive whole number", name
+                )
         self._block_bytes = block_mb * _MEBIBYTE
+        self._max_items = max_request_items
 
     @requests(on=[SCORE_EMBEDDINGS, SCORE])
     def score(
@@ -64,7 +69,12 @@ class MaxSimRanker(Executor):
         """
         with boundary(self.logger):
             chosen = ScoreParameters.parse(parameters)
-            _check_not_empty(docs, "score documents")
+            self._check_count(len(docs), "score documents")
+            for doc in docs:
+                self._check_count(len(doc.queries), "queries")
+                self._check_count(len(doc.pages), "pages")
+            self._check_count(sum(len(doc.queries) for doc in docs), "queries in all")
+            self._check_count(sum(len(doc.pages) for doc in docs), "pages in all")
             for doc in docs:
                 self._score(doc, chosen)
             return docs
@@ -82,15 +92,14 @@ class MaxSimRanker(Executor):
         return docs
 
     def _score(self, doc: ScoreDoc, chosen: ScoreParameters) -> None:
-        _check_not_empty(doc.queries, "queries")
-        _check_not_empty(doc.pages, "pages")
-        # Documents that failed before they came here score NaN and rank last.
-        queries = [index for index, query in enumerate(doc.queries) if query.error is None]
-        pages = [index for index, page in enumerate(doc.pages) if page.error is None]
-        embeddings = _checked([doc.queries[i] for i in queries], [doc.pages[i] for i in pages])
+        # Documents that failed, here or before they came here, score NaN and rank last.
+        width = _Width()
+        queries = _usable("query", doc.queries, width, chosen)
+        pages = _usable("page", doc.pages, width, chosen)
         scores = np.full((len(doc.queries), len(doc.pages)), np.nan, np.float32)
         if queries and pages:
-            scores[np.ix_(queries, pages)] = maxsim(*embeddings, block_bytes=self._block_bytes)
+            found = maxsim([*queries.values()], [*pages.values()], block_bytes=self._block_bytes)
+            scores[np.ix_([*queries], [*pages])] = found
         doc.scores = scores
         doc.ranking = rank(scores, chosen.top_k)
         for item in (*doc.queries, *doc.pages):
@@ -100,22 +109,34 @@ class MaxSimRanker(Executor):
         for page in doc.pages:
             page.url = None
 
+    def _check_count(self, count: int, what: str) -> None:
+        if not 1 <= count <= self._max_items:
+            raise InvalidInputError(f"request has {count} {what}, expected 1 to {self._max_items}")
 
-def _checked(
-    queries: Sequence[QueryDoc], pages: Sequence[PageDoc]
-) -> tuple[list[Embedding], list[Embedding]]:
+
+class _Width:
+    """The width that all embeddings of a document have, known from the first good one on."""
+
     dim: int | None = None
-    sides: list[list[Embedding]] = []
-    for kind, items in (("query", queries), ("page", pages)):
-        side = []
-        for item in items:
-            array = check_embedding(item.embedding, owner(kind, str(item.id)), str(item.id), dim)
-            dim = array.shape[1]
-            side.append(array)
-        sides.append(side)
-    return sides[0], sides[1]
 
 
-def _check_not_empty(items: Sequence[Any], what: str) -> None:
-    if not len(items):
-        raise InvalidInputError(f"request has 0 {what}, expected at least one")
+def _usable(
+    kind: str, items: Sequence[QueryDoc | PageDoc], width: _Width, chosen: ScoreParameters
+) -> dict[int, Embedding]:
+    """Embeddings of the items that have a good one, by index; with "raise" that is all of them."""
+    usable: dict[int, Embedding] = {}
+    keep = chosen.on_error == "keep"
+    for index, item in enumerate(items):
+        if keep and item.error is not None:
+            continue
+        name = str(item.id)
+        try:
+            array = check_embedding(item.embedding, owner(kind, name), name, width.dim)
+        except EmbeddingShapeError as error:
+            if not keep:
+                raise
+            item.error = describe(error)
+            continue
+        width.dim = array.shape[1]
+        usable[index] = array
+    return usable

@@ -29,6 +29,9 @@ class _WireDoc(BaseDoc):
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
             raise InvalidInputError(f"{cls.__name__}.{field}: {first['msg']}") from None
+        except (ValueError, TypeError):
+            # What docarray says of a tensor whose bytes, shape and dtype disagree.
+            raise InvalidInputError(f"{cls.__name__}: a field cannot be read") from None
 
 
 class PageDoc(_WireDoc):

@@ -12,6 +12,8 @@ from colpali_serve.schemas.errors import InvalidInputError
 EmbeddingDtype = Literal["float16", "float32"]
 OnError = Literal["raise", "keep"]
 
+_MAX_SHOWN = 100
+
 
 def _whole(value: object) -> object:
     """Undo protobuf's Struct, in which every number is a float."""
@@ -41,8 +43,9 @@ class _Parameters(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
+            shown = repr(first["input"])[:_MAX_SHOWN]
             raise InvalidInputError(
-                f"parameter '{name}' is {first['input']!r}: {first['msg'].lower()}", name
+                f"parameter '{name}' is {shown}: {first['msg'].lower()}", name
             ) from None
 
 

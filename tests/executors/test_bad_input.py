@@ -46,6 +46,7 @@ def page(image: bytes | None = None, **fields: object) -> DocList[PageDoc]:
         (page(), "page 'a': has no image, expected image bytes or a data: URI"),
         (page(url="https://example.org/a.png"), "page 'a': url is 'https://example.org/a.png'"),
         (page(url="data:image/png;base64,@@"), "page 'a': data URI has bad base64"),
+        (page(url="data:image/png;base64,\u00e9"), "page 'a': data URI has bad base64"),
     ],
 )
 def test_bad_pages(client: Client, docs: DocList[PageDoc], message: str) -> None:
@@ -131,6 +132,43 @@ def test_bad_parameters(client: Client, parameters: dict[str, object]) -> None:
     name, text = refusal(client, EMBED_QUERIES, queries("a"), **parameters)
     assert name == "InvalidInputError"
     assert text.startswith(f"parameter '{next(iter(parameters))}' is ")
+
+
+def test_keep_covers_embeddings_that_callers_send(client: Client) -> None:
+    docs = DocList[ScoreDoc]([embedded(page=np.ones((2, 5), np.float32))])
+    result = post(client, SCORE_EMBEDDINGS, docs, on_error="keep")[0]
+    assert np.isfinite(result.scores[0, 0])
+    assert np.isnan(result.scores[0, 1])
+    assert result.pages[1].error.startswith("EmbeddingShapeError: page 'a'")
+
+
+def test_what_a_caller_left_on_a_document_does_not_stay(
+    client: Client, images: list[Image.Image]
+) -> None:
+    stale = {"embedding": ROWS, "grid": [9, 9], "error": "mine"}
+    docs = DocList[PageDoc](
+        [PageDoc(id="good", image=WHITE, **stale), PageDoc(id="bad", image=b"x", **stale)]
+    )
+    good, bad = post(client, EMBED_IMAGES, docs, on_error="keep", pool_factor=2)
+    assert (good.error, good.grid) == (None, None)
+    assert good.embedding.shape[1] == 128
+    assert (bad.embedding, bad.grid) == (None, None)
+    assert bad.error.startswith("InvalidPageError")
+    preset = ScoreDoc(queries=queries("red"), pages=DocList[PageDoc](pages(images[:1])))
+    preset.pages[0].error = "mine"
+    assert np.isfinite(score(client, SCORE, preset).scores).all()
+
+
+def test_a_bad_score_request_costs_no_embedding(client: Client) -> None:
+    docs = DocList[ScoreDoc]([ScoreDoc(queries=queries("a"), pages=page(b"not an image"))])
+    name, text = refusal(client, SCORE, docs, top_k=0)
+    assert (name, text[:25]) == ("InvalidInputError", "parameter 'top_k' is 0.0:")
+
+
+def test_long_ids_and_values_are_shown_short(client: Client) -> None:
+    long = DocList[PageDoc]([PageDoc(id="x" * 100_000 + chr(10), image=b"x")])
+    assert len(refusal(client, EMBED_IMAGES, long)[1]) < 300
+    assert len(refusal(client, EMBED_QUERIES, queries("a"), on_error="y" * 100_000)[1]) < 300
 
 
 def test_kept_failures_score_nan_and_rank_last(client: Client, images: list[Image.Image]) -> None:

@@ -42,7 +42,9 @@ def test_all_items_failed_before() -> None:
         queries=DocList[QueryDoc]([QueryDoc(error="InvalidQueryError: no")]),
         pages=DocList[PageDoc]([PageDoc(embedding=ROWS), PageDoc(error="InvalidPageError: no")]),
     )
-    result = MaxSimRanker().score(DocList[ScoreDoc]([doc]), parameters={"top_k": 1.0})[0]
+    result = MaxSimRanker().score(
+        DocList[ScoreDoc]([doc]), parameters={"top_k": 1.0, "on_error": "keep"}
+    )[0]
     assert np.isnan(result.scores).all()
     assert result.ranking.shape == (1, 1)
 
