@@ -129,6 +129,14 @@ def _read_query(item: Any, name: str, reading: Reading) -> QueryDoc:
     if isinstance(item, QueryDoc):
         return item if item.id else item.model_copy(update={"id": name})
     if isinstance(item, str):
+        try:
+            item.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidQueryError(
+                f"query '{name}': character {error.start} is half of a surrogate pair, "
+                "expected text that can be encoded",
+                name,
+            ) from None
         return QueryDoc(id=name, text=item)
     sources = iter_sources([item], reading)
     try:

@@ -103,24 +103,33 @@ def _expand(item: object, name: str, reading: Reading) -> Iterator[Source]:
 
 
 def _path(path: Path, reading: Reading) -> Iterator[Source]:
-    name = path.name or str(path)
+    name = _readable(path.name or str(path))
     if not path.exists():
         yield broken(name, refuse(name, f"{path} does not exist", "a file or a folder"))
         return
-    if not path.is_dir():
+    if path.is_file():
         yield from _file(path, name, reading)
+        return
+    if not path.is_dir():
+        # A pipe or a device would be waited for, for ever.
+        yield broken(name, refuse(name, f"{path} is neither", "a file or a folder"))
         return
     empty = True
     try:
         for file in walk(path):
             empty = False
-            yield from _file(file, file.relative_to(path).as_posix(), reading)
+            yield from _file(file, _readable(file.relative_to(path).as_posix()), reading)
     except OSError as error:
         yield broken(name, refuse(name, f"folder {path} cannot be read ({error})", "a folder"))
         return
     if empty:
         expected = f"files ending in {', '.join(SUFFIXES)}"
         yield broken(name, refuse(name, f"folder {path} has no images or PDFs", expected))
+
+
+def _readable(name: str) -> str:
+    """Return a file's name as text that can travel, also where its bytes are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _file(path: Path, name: str, reading: Reading) -> Iterator[Source]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colpali_serve.client.embedding import read_queries
 from colpali_serve.client.folders import walk
 from colpali_serve.client.reading import Reading
 from colpali_serve.client.sources import count_pages, iter_sources, read_pages
-from colpali_serve.schemas import InvalidPageError, PageDoc
+from colpali_serve.schemas import InvalidPageError, InvalidQueryError, PageDoc
 
 
 def read(pages: object, keep: bool = False, **reading: int) -> list[PageDoc]:
@@ -154,3 +156,24 @@ def test_bad_pages_do_not_stop_the_others(folder: Path) -> None:
 def test_sources_are_named_without_being_read(folder: Path) -> None:
     (folder / "page-2.PNG").write_bytes(b"")
     assert "page-2.PNG" in [source.id for source in iter_sources(folder, Reading())]
+
+
+def test_a_name_that_is_no_utf8_can_travel(
+    tmp_path: Path, make_page: Callable[..., Image.Image]
+) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
+    with open(path, "wb") as file:  # noqa: PTH123  (pathlib would decode the name)
+        make_page(1).save(file, "PNG")
+    (page,) = read_pages(tmp_path, Reading(), keep=False)
+    assert str(page.id).encode().decode() == "\ufffd\ufffd.png"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InvalidPageError, match="is neither, expected a file or a folder"):
+        list(read_pages(tmp_path / "pipe.png", Reading(), keep=False))
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(InvalidQueryError, match="character 1 is half of a surrogate pair"):
+        list(read_queries("a\ud800", Reading(), keep=False))

@@ -137,7 +137,7 @@ def test_an_endpoint_without_a_route_passes_through_the_flow(client):
             "target_executor 'nobody' matches no executor that binds '/embed_queries', "
             "expected one of front, back",
         ),
-        ("(", "target_executor '(' is not a regular expression"),
+        ("(", "target_executor '(' is not allowed, expected names joined by '|'"),
     ],
 )
 def test_a_target_that_cannot_answer_is_refused(client, target, message):
