@@ -75,6 +75,34 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     assert pixels[0, :, 0].tolist() == [0, 100, 255]
 
 
+@pytest.mark.parametrize(("dtype", "top"), [(np.float32, 1), (np.float32, 255), (np.int32, 255)])
+def test_wide_numbers_keep_their_scale(dtype: type[np.number], top: int) -> None:
+    ramp = np.array([[0, top]], dtype)
+    pixels = np.asarray(decode(encode(Image.fromarray(ramp), "TIFF")))
+    assert pixels[0, :, 0].tolist() == [0, 255]
+
+
+def test_the_small_copy_in_a_phone_s_picture_is_no_second_page() -> None:
+    data = encode(GOOD, "MPO", save_all=True, append_images=[GOOD.resize((15, 20))])
+    assert decode(data).size == GOOD.size
+
+
+def test_frames_are_not_counted() -> None:
+    """A chain of ten thousand directories is refused at the second."""
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3, 1, value)
+        for tag, value in ((256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (279, 1))
+    )
+    size = 2 + len(entries) + 4
+    count = 10_000
+    data = b"II*\0" + struct.pack("<I", 9) + b"\0"
+    for index in range(count):
+        following = 9 + (index + 1) * size if index + 1 < count else 0
+        data += struct.pack("<H", 7) + entries + struct.pack("<I", following)
+    with pytest.raises(InvalidPageError, match="several frames"):
+        decode(data)
+
+
 def test_exif_rotation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
