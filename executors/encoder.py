@@ -11,6 +11,7 @@ from jina import Executor, requests
 from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.executors.boundary import boundary
+from colpali_serve.executors.counts import check_count, check_score_counts
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
@@ -18,7 +19,6 @@ from colpali_serve.schemas import (
     ColPaliError,
     ConfigError,
     EncodeParameters,
-    InvalidInputError,
     InvalidQueryError,
     ModelLoadError,
     PageDoc,
@@ -76,7 +76,7 @@ class ColPaliEncoder(Executor):
         """
         with boundary(self.logger):
             chosen = EncodeParameters.parse(parameters)
-            self._check_count(len(docs), "pages")
+            check_count(len(docs), "pages", self._encoder.settings.max_request_items)
             self._embed_pages(docs, chosen)
             return docs
 
@@ -97,7 +97,7 @@ class ColPaliEncoder(Executor):
         """
         with boundary(self.logger):
             chosen = EncodeParameters.parse(parameters)
-            self._check_count(len(docs), "queries")
+            check_count(len(docs), "queries", self._encoder.settings.max_request_items)
             self._embed_queries(docs, chosen)
             return docs
 
@@ -119,12 +119,7 @@ class ColPaliEncoder(Executor):
             chosen = EncodeParameters.parse(parameters)
             # Everything that can be refused is, before the first page costs anything.
             ScoreParameters.parse(parameters)
-            self._check_count(len(docs), "score documents")
-            for doc in docs:
-                self._check_count(len(doc.queries), "queries")
-                self._check_count(len(doc.pages), "pages")
-            self._check_count(sum(len(doc.queries) for doc in docs), "queries in all")
-            self._check_count(sum(len(doc.pages) for doc in docs), "pages in all")
+            check_score_counts(docs, self._encoder.settings.max_request_items)
             for doc in docs:
                 self._embed_queries([q for q in doc.queries if q.embedding is None], chosen)
                 self._embed_pages([p for p in doc.pages if p.embedding is None], chosen)
@@ -182,8 +177,3 @@ class ColPaliEncoder(Executor):
         if result.__cause__ is not None:
             self.logger.error(f"{result!r}", exc_info=result.__cause__)
         doc.error = describe(result)
-
-    def _check_count(self, count: int, what: str) -> None:
-        limit = self._encoder.settings.max_request_items
-        if not 1 <= count <= limit:
-            raise InvalidInputError(f"request has {count} {what}, expected 1 to {limit}")

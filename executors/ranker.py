@@ -10,6 +10,7 @@ from jina import Executor, requests
 
 from colpali_serve.engine.maxsim import maxsim, rank
 from colpali_serve.executors.boundary import boundary
+from colpali_serve.executors.counts import check_score_counts
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
@@ -18,7 +19,6 @@ from colpali_serve.schemas import (
     ConfigError,
     Embedding,
     EmbeddingShapeError,
-    InvalidInputError,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -69,12 +69,7 @@ class MaxSimRanker(Executor):
         """
         with boundary(self.logger):
             chosen = ScoreParameters.parse(parameters)
-            self._check_count(len(docs), "score documents")
-            for doc in docs:
-                self._check_count(len(doc.queries), "queries")
-                self._check_count(len(doc.pages), "pages")
-            self._check_count(sum(len(doc.queries) for doc in docs), "queries in all")
-            self._check_count(sum(len(doc.pages) for doc in docs), "pages in all")
+            check_score_counts(docs, self._max_items)
             for doc in docs:
                 self._score(doc, chosen)
             return docs
@@ -108,10 +103,6 @@ class MaxSimRanker(Executor):
                 item.embedding = None
         for page in doc.pages:
             page.url = None
-
-    def _check_count(self, count: int, what: str) -> None:
-        if not 1 <= count <= self._max_items:
-            raise InvalidInputError(f"request has {count} {what}, expected 1 to {self._max_items}")
 
 
 class _Width:
