@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := schemas engine executors gateway client
+ROOMS := schemas engine executors gateway client training
 
 # setuptools warns that an editable install sees the working directory, which is what it is for.
 PIP_INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
@@ -16,11 +16,17 @@ QUERY ?=
 MODEL ?=
 PORT ?= 54321
 
+# Training and evaluating colpali-tiny: which stage (empty: all), where, what is judged.
+STAGE ?=
+DEVICE ?= cpu
+TRAINED ?= training/.work/tiny
+CHECKPOINT ?= checkpoints/colpali-tiny
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types format clean
+.PHONY: help install demo serve test lint types format train-tiny eval-tiny clean
 
 help:  ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +67,21 @@ lint: $(VENV)/dev.stamp $(VENV)/types  ## Check style and types
 format: $(VENV)/dev.stamp  ## Rewrite files in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+$(VENV)/train.stamp: $(VENV)/run.stamp pyproject.toml
+	$(PIP_INSTALL) --editable '.[train]'
+	@touch $@
+
+train-tiny: $(VENV)/train.stamp  ## Train colpali-tiny from nothing (hours; goes on after Ctrl-C): STAGE= DEVICE=cpu|cuda
+	$(BIN)/python -m colpali_serve.training text
+	$(BIN)/python -m colpali_serve.training tokenizer
+	$(BIN)/python -m colpali_serve.training synonyms
+	$(BIN)/python -m colpali_serve.training pages
+	$(BIN)/python -m colpali_serve.training train --out $(TRAINED) --device $(DEVICE) $(if $(STAGE),--stage $(STAGE))
+
+eval-tiny: $(VENV)/run.stamp  ## Judge a checkpoint on pages it never saw, into training/RESULTS.md: CHECKPOINT=<folder>
+	$(BIN)/python -m colpali_serve.training evaluation real --checkpoint $(CHECKPOINT)
+	$(BIN)/python -m colpali_serve.training evaluation synthetic --checkpoint $(CHECKPOINT)
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

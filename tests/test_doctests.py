@@ -9,12 +9,12 @@ import pytest
 
 from tests.conftest import ROOT
 
-ROOMS = ("schemas", "engine", "executors", "gateway", "client")
+ROOMS = ("schemas", "engine", "executors", "gateway", "client", "training")
 MODULES = sorted(
     ".".join(("colpali_serve", *path.relative_to(ROOT).with_suffix("").parts))
     for room in ROOMS
     for path in (ROOT / room).rglob("*.py")
-    if path.name != "__init__.py"
+    if path.name not in ("__init__.py", "__main__.py") and ".work" not in path.parts
 )
 
 

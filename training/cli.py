@@ -1,0 +1,165 @@
+"""Command line of training: `python -m colpali_serve.training`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from colpali_serve.schemas.errors import ColPaliError, ConfigError
+from colpali_serve.training.evaluation.cli import app as evaluation
+from colpali_serve.training.workplace import ROOM, Workplace
+
+if TYPE_CHECKING:
+    from colpali_serve.training.learning.trainer import Reached
+
+_INTERRUPTED = 130
+_CONSOLE = Console(stderr=True)
+
+app = typer.Typer(
+    name="training",
+    help="Make colpali-tiny: text, tokenizer, pages, then stage after stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(evaluation, name="evaluation")
+
+Work = Annotated[Path, typer.Option(help="Folder for what is fetched and made.")]
+Sources = Annotated[Path, typer.Option(help="Folder of the lists of packages.")]
+Workers = Annotated[int, typer.Option(help="Processes that draw pages.", min=1)]
+Pages = Annotated[int, typer.Option(help="Pages to train on.", min=1)]
+Seed = Annotated[int, typer.Option(help="Of everything by chance.")]
+
+
+@contextmanager
+def _showing() -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=_CONSOLE) as progress:
+            yield progress
+    except ColPaliError as error:
+        _CONSOLE.print(error.message, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        _CONSOLE.print("interrupted; the same command goes on from here", style="yellow")
+        raise typer.Exit(_INTERRUPTED) from error
+
+
+@app.command()
+def text(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
+    """Fetch the text packages and make the corpus, without the evaluation's text."""
+    with _showing() as progress:
+        found = Workplace(work, sources).corpus(progress)
+    words = sum(document.words() for document in found)
+    typer.echo(f"{len(found)} documents, {words / 1e6:.1f} million words")
+
+
+@app.command()
+def tokenizer(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
+    """Train the tokenizer."""
+    with _showing() as progress:
+        made = Workplace(work, sources).tokenizer(progress)
+    typer.echo(" ".join(made.tokenize("How do I remove a file? Serendipity, 2031-07-14: $12.50")))
+
+
+@app.command()
+def synonyms(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
+    """Relate words that may stand for each other."""
+    with _showing() as progress:
+        table = Workplace(work, sources).synonyms(progress)
+    typer.echo(f"{len(table)} words; remove: {', '.join(table.get('remove', {}))}")
+
+
+@app.command()
+def pages(
+    count: Pages = 6000,
+    work: Work = ROOM / ".work",
+    sources: Sources = ROOM / "sources",
+    seed: Seed = 0,
+    workers: Workers = 2,
+) -> None:
+    """Draw the training pages."""
+    with _showing() as progress:
+        paths = Workplace(work, sources).pages(progress, count, seed, workers)
+    typer.echo(f"{len(paths)} shards")
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Option(help="One stage only; all of them unless given.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = ROOM / ".work/tiny",
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint to go on from, instead of first weights.")
+    ] = None,
+    stages: Annotated[Path, typer.Option(help="What to do.")] = ROOM / "stages.toml",
+    count: Pages = 6000,
+    work: Work = ROOM / ".work",
+    sources: Sources = ROOM / "sources",
+    seed: Seed = 0,
+    workers: Workers = 2,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="Threads on a CPU; 0 leaves it to torch.")] = 0,
+) -> None:
+    """Train, stage after stage; the same command goes on after an interruption."""
+    from colpali_serve.training.learning import stages as plan
+    from colpali_serve.training.learning.setup import prepare
+
+    with _showing() as progress:
+        chosen = [one for one in plan.read(stages) if stage in ("", one.name)]
+        if not chosen:
+            raise ConfigError(f"stage '{stage}' is not in {stages.name}", item=stage)
+        workplace = Workplace(work, sources)
+        paths = workplace.pages(progress, count, seed, workers)
+        trainer = prepare(workplace, progress, paths, out, start, seed, device, threads)
+        for one in chosen:
+            if trainer.is_done(one):
+                continue
+            began = time.monotonic()
+            task = progress.add_task(one.name, total=one.steps)
+            with (out / "log.jsonl").open("a") as log:
+
+                def report(now: Reached, task: TaskID = task, log: TextIO = log) -> None:
+                    progress.update(task, completed=now.step)
+                    shown = " ".join(f"{name} {value:.2f}" for name, value in now.figures.items())
+                    progress.console.print(f"{now.step}: {shown}", highlight=False)
+                    log.write(now.record() + "\n")
+                    log.flush()
+
+                trainer.run(one, report)
+            progress.console.print(f"{one.name}: {(time.monotonic() - began) / 60:.0f} minutes")
+
+
+@app.command()
+def ship(
+    out: Annotated[Path, typer.Option(help="Folder of the trained checkpoint.")] = ROOM
+    / ".work/tiny",
+    to: Annotated[Path, typer.Option(help="Where the service looks.")] = ROOM.parent
+    / "checkpoints/colpali-tiny",
+) -> None:
+    """Copy the checkpoint to where the service finds it; the model card there stays."""
+    for name in ("config.json", "model.safetensors", "processor_config.json", "tokenizer.json",
+                 "tokenizer_config.json"):  # fmt: skip
+        shutil.copyfile(out / name, to / name)
+    typer.echo(f"{to.name}: {(to / 'model.safetensors').stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,1 @@
+"""How good a checkpoint is: real manuals, three kinds of queries, BM25 over the text beside."""

@@ -1,0 +1,1 @@
+"""How it learns: labels, crops, losses, stages, the training loop."""

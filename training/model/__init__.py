@@ -1,0 +1,1 @@
+"""The small ColPali: its shape, its first weights, and its forward pass on parts of pages."""

@@ -1,0 +1,1 @@
+"""Pages drawn from text, with the place of every word: what the model learns to read from."""

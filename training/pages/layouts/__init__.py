@@ -1,0 +1,1 @@
+"""Kinds of pages. Each module draws one kind on a canvas, with a wording and fonts of its own."""

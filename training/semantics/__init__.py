@@ -1,0 +1,1 @@
+"""Meaning beyond letters: words that stand for each other, and questions that use them."""

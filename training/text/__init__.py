@@ -1,0 +1,1 @@
+"""Text that pages are filled with, out of the documentation that Debian packages carry."""
