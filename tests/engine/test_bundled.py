@@ -60,3 +60,17 @@ def test_queries_are_colpali_engines_alone_and_in_any_batch() -> None:
     together = encoder()._run_texts([TextInput("q", text) for text in texts])
     for text, result in zip(texts, together, strict=True):
         np.testing.assert_allclose(result.embedding, direct.query(text), atol=1e-5)
+
+
+BUNDLED = sorted(path.parent.name for path in (ROOT / "checkpoints").glob("*/config.json"))
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_checkpoint_loads_by_its_name_and_has_a_card(name: str) -> None:
+    # Loading proves it: weights, unit rows, queries that do not depend on their batch.
+    loaded = Encoder.load(EncoderSettings(model=name, device="cpu", dtype="float32"))
+    (query,) = loaded.embed_texts([TextInput("q", "recover data")])
+    assert isinstance(query, Encoded)
+    folder = ROOT / "checkpoints" / name
+    assert (folder / "README.md").read_text().startswith(f"# {name}\n")
+    assert (folder / "model.safetensors").stat().st_size < 40e6

@@ -147,6 +147,8 @@ class CropMaker:
             places[crop] = (row * GRID + column).ravel()
             self._label(parts, crops, crop, page.labels, (left, top))
             self._ask(rng, parts, crops.queries, crop, page.labels, inside)
+        # Losses that take the first queries of a batch only are to meet those of every crop.
+        rng.shuffle(parts.queries)
         return self._joined(parts, pixels, places)
 
     def _window(

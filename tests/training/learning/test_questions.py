@@ -70,6 +70,8 @@ def test_a_page_is_made_of_vectors_that_show_its_pieces() -> None:
 def test_places_without_a_piece_are_not_real() -> None:
     bank, batch = PatchBank(PIECES, CPU), crops()
     bank.remember(telling(batch), batch)
+    # Not even if the piece whose number stands in for "none" inside were known.
+    bank._count[0] = 1
     piece = min(remembered(batch))
     _, real = bank.pages(torch.tensor([[piece, -1, -1], [-1, -1, piece]]))
     assert real[:, :3].tolist() == [[True, False, False], [False, False, True]]
