@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,15 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from colpali_serve.schemas.errors import ColPaliError, ConfigError
+from colpali_serve.schemas.errors import ConfigError
+from colpali_serve.training.console import reporting
 from colpali_serve.training.evaluation.cli import app as evaluation
 from colpali_serve.training.workplace import ROOM, Workplace
 
 if TYPE_CHECKING:
     from colpali_serve.training.learning.trainer import Reached
-
-_INTERRUPTED = 130
-_CONSOLE = Console(stderr=True)
 
 app = typer.Typer(
     name="training",
@@ -56,15 +53,8 @@ def _showing() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    try:
-        with Progress(*columns, console=_CONSOLE) as progress:
-            yield progress
-    except ColPaliError as error:
-        _CONSOLE.print(error.message, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        _CONSOLE.print("interrupted; the same command goes on from here", style="yellow")
-        raise typer.Exit(_INTERRUPTED) from error
+    with reporting() as console, Progress(*columns, console=console) as progress:
+        yield progress
 
 
 @app.command()
@@ -107,6 +97,16 @@ def pages(
 
 
 @app.command()
+def prints(
+    work: Work = ROOM / ".work", sources: Sources = ROOM / "sources", workers: Workers = 2
+) -> None:
+    """Print pages of real manuals, with their words, as training pages."""
+    with _showing() as progress:
+        paths = Workplace(work, sources).prints(progress, workers)
+    typer.echo(f"{len(paths)} shards")
+
+
+@app.command()
 def train(
     stage: Annotated[str, typer.Option(help="One stage only; all of them unless given.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = ROOM / ".work/tiny",
@@ -132,6 +132,7 @@ def train(
             raise ConfigError(f"stage '{stage}' is not in {stages.name}", item=stage)
         workplace = Workplace(work, sources)
         paths = workplace.pages(progress, count, seed, workers)
+        paths += workplace.prints(progress, workers)
         trainer = prepare(workplace, progress, paths, out, start, seed, device, threads)
         for one in chosen:
             if trainer.is_done(one):

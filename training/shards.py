@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from colpali_serve.training.pages.canvas import Word
-from colpali_serve.training.pages.generator import SIDE, Page, PageMaker
+from colpali_serve.training.pages.seeing import SIDE, Page
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Shard:
     """Some pages of one file.
 
     Attributes:
-        pixels: uint8 (pages, 768, 768), mapped from the file.
+        pixels: uint8 (at least pages, 768, 768), mapped from the file.
         words: what is on each page.
         kinds: the layout of each page.
         documents: which document each page's text is from.
@@ -35,27 +36,28 @@ class Shard:
             yield Page(self.pixels[number], words, self.kinds[number], self.documents[number])
 
 
-def write(path: Path, maker: PageMaker, pages: int, done: Callable[[], None]) -> None:
-    """Draw a shard. A shard that was interrupted leaves no file of that name.
+def write(path: Path, pages: Iterable[Page], most: int) -> int:
+    """Write a shard. One that was interrupted leaves no file of that name.
 
     Args:
         path: ends in `.npy`; a `.json` with the words is written beside it.
-        maker: draws the pages.
-        pages: how many.
-        done: called after each page.
+        pages: taken one after another.
+        most: room is made for this many; later ones are not taken.
+
+    Returns:
+        How many were written.
     """
     partial = path.with_suffix(".part")
-    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, (pages, SIDE, SIDE))
+    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, (most, SIDE, SIDE))
     records = []
-    for number in range(pages):
-        page = maker.page()
+    for number, page in enumerate(islice(pages, most)):
         pixels[number] = page.pixels
         boxes = [[*_rounded(word), word.text] for word in page.words]
         records.append({"kind": page.kind, "document": page.document, "words": boxes})
-        done()
     pixels.flush()
     path.with_suffix(".json").write_text(json.dumps(records))
     partial.rename(path)
+    return len(records)
 
 
 def _rounded(word: Word) -> tuple[float, ...]:

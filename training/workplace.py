@@ -7,10 +7,13 @@ file to have it made anew.
 
 from __future__ import annotations
 
+import json
 import math
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,12 +22,14 @@ import pypdfium2
 from rich.progress import Progress
 from transformers import PreTrainedTokenizerFast
 
+from colpali_serve.engine.machine import usable_cores
 from colpali_serve.training import shards, vocabulary
 from colpali_serve.training.evaluation.manuals import load_pages, read_manuals
 from colpali_serve.training.packages import Package, fetch, read_packages, read_toml
-from colpali_serve.training.pages import fonts
+from colpali_serve.training.pages import fonts, printed
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.generator import PageMaker
+from colpali_serve.training.pages.printed import Print
 from colpali_serve.training.pages.wording import Vocabulary, is_held_out
 from colpali_serve.training.seeds import seeded
 from colpali_serve.training.semantics import encoder, synonyms
@@ -43,7 +48,7 @@ class Workplace:
 
     Attributes:
         folder: where everything is kept.
-        sources: folder of text.toml, fonts.toml and evaluation.toml.
+        sources: folder of text.toml, fonts.toml, manuals.toml and evaluation.toml.
         pages_in_a_shard: how many pages one process draws at a time.
     """
 
@@ -74,7 +79,7 @@ class Workplace:
                         if clean.sections:
                             found.append(clean)
                 progress.advance(task)
-            _whole(path, lambda partial: documents.write(found, partial))
+            _whole(path, lambda unfinished: documents.write(found, unfinished))
         return list(documents.read(path))
 
     def _evaluation_shingles(self) -> set[int]:
@@ -123,7 +128,7 @@ class Workplace:
                 )
 
             table = synonyms.related(words, together, embed)
-            _whole(path, lambda partial: synonyms.write(table, partial))
+            _whole(path, lambda unfinished: synonyms.write(table, unfinished))
         return synonyms.read(path)
 
     def fonts(self, *, held_out: bool = False) -> Fonts:
@@ -136,11 +141,9 @@ class Workplace:
             return Fonts(fonts.usable(roles["held-out"]), ())
         return Fonts(fonts.usable(roles["common"]), fonts.usable(roles["rare"]))
 
-    def maker(self, progress: Progress, seed: int, *, held_out: bool = False) -> PageMaker:
-        """Draws pages: for training, or with words and fonts that training never sees."""
-        words = [word for word in self.words() if is_held_out(word) == held_out]
-        found = Vocabulary(words, self.corpus(progress))
-        return PageMaker(found, self.fonts(held_out=held_out), seed)
+    def maker(self, seed: int) -> PageMaker:
+        """Draws pages for training."""
+        return PageMaker(*_drawn_of(self), seed)
 
     def pages(self, progress: Progress, count: int, seed: int, workers: int) -> list[Path]:
         """Shards of training pages.
@@ -161,27 +164,97 @@ class Workplace:
         if missing:
             self.corpus(progress)  # made once, not by every worker
             task = progress.add_task("drawing pages", total=len(missing) * self.pages_in_a_shard)
-            with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-                jobs = [pool.submit(_draw, self, path) for path in missing]
-                try:
-                    for job in as_completed(jobs):
-                        job.result()
-                        progress.advance(task, self.pages_in_a_shard)
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
+            jobs = [partial(_draw, self, path) for path in missing]
+            _spread(jobs, workers, lambda: progress.advance(task, self.pages_in_a_shard))
         return paths
+
+    def prints(self, progress: Progress, workers: int) -> list[Path]:
+        """Shards of the pages of real manuals that sources/manuals.toml names.
+
+        Args:
+            progress: shows how far it is.
+            workers: processes that print.
+        """
+        folder = self.folder / "prints"
+        names = folder / "shards.json"
+        if not names.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            usable = self._usable_prints(progress)
+            size = self.pages_in_a_shard
+            parts = {
+                folder / f"{start // size:04d}.npy": usable[start : start + size]
+                for start in range(0, len(usable), size)
+            }
+            missing = {path: part for path, part in parts.items() if not path.exists()}
+            task = progress.add_task("printing pages", total=len(missing))
+            jobs = [partial(_print, path, part) for path, part in missing.items()]
+            _spread(jobs, workers, lambda: progress.advance(task))
+            _whole(names, lambda file: file.write_text(json.dumps([path.name for path in parts])))
+        return [folder / name for name in json.loads(names.read_text())]
+
+    def printed_words(self, progress: Progress) -> set[str]:
+        """Every word that a printed page shows."""
+        return {
+            word.text
+            for path in self.prints(progress, usable_cores())
+            for page in shards.read(path).words
+            for word in page
+        }
+
+    def _usable_prints(self, progress: Progress) -> list[Print]:
+        """Pages of manuals that share no run of words with the evaluation's."""
+        forbidden = self._evaluation_shingles()
+        packages, folders = self._packages("manuals")
+        tables = {t["name"]: t for t in read_toml(self.sources / "manuals.toml")["package"]}
+        task = progress.add_task("choosing pages of manuals", total=len(packages))
+        usable: list[Print] = []
+        for package in packages:
+            table, rng = tables[package.name], random.Random(package.name)
+            paths = list(package.paths(folders[package.name]))
+            found = printed.chosen(rng, paths, table["each"], table["most"])
+            usable += [
+                one
+                for one, text in printed.texts(found)
+                if forbidden.isdisjoint(corpus.shingles(text))
+            ]
+            progress.advance(task)
+        return usable
+
+
+@cache
+def _drawn_of(workplace: Workplace) -> tuple[Vocabulary, Fonts]:
+    """What pages are drawn of, read once by each process that draws."""
+    words = [word for word in workplace.words() if not is_held_out(word)]
+    with Progress(disable=True) as silent:
+        return Vocabulary(words, workplace.corpus(silent)), workplace.fonts()
 
 
 def _draw(workplace: Workplace, path: Path) -> None:
-    with Progress(disable=True) as silent:
-        maker = workplace.maker(silent, seeded("pages", path.stem))
-    shards.write(path, maker, workplace.pages_in_a_shard, lambda: None)
+    maker = workplace.maker(seeded("pages", path.stem))
+    shards.write(path, iter(maker.page, None), workplace.pages_in_a_shard)
+
+
+def _print(path: Path, prints: Sequence[Print]) -> None:
+    rng = random.Random(seeded("prints", path.stem))
+    shards.write(path, printed.drawn(rng, prints), len(prints))
+
+
+def _spread(jobs: Sequence[Callable[[], None]], workers: int, done: Callable[[], object]) -> None:
+    """Run jobs in processes of their own; `done` is called after each."""
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running = [pool.submit(job) for job in jobs]
+        try:
+            for one in as_completed(running):
+                one.result()
+                done()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def _whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file that is either complete or not there."""
-    partial = path.with_suffix(".part")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    write(partial)
-    partial.rename(path)
+    unfinished = path.with_suffix(".part")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    write(unfinished)
+    unfinished.rename(path)

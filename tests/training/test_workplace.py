@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
+import pypdfium2
 import pytest
 from PIL import ImageFont
+from rich.progress import Progress
 from typer.testing import CliRunner
 
 from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
 from colpali_serve.engine.settings import EncoderSettings
+from colpali_serve.training import shards
 from colpali_serve.training.cli import app
+from colpali_serve.training.pages import printed
+from colpali_serve.training.pages.wording import is_held_out
+from colpali_serve.training.workplace import Workplace
 from tests.conftest import ROOT
+from tests.training.papers import lines, pdf
 
 LINES = (
     "remove delete files folder printer paper network password account backup restore picture "
@@ -22,6 +31,9 @@ LINES = (
     "river mountain bridge castle village market engine pilot doctor teacher musician painter"
 )
 WORDS = LINES.split()
+# What a page that checkpoints are judged by says, and pages of manuals that say some of it.
+JUDGED = "nobody knows whether seven grey herons may borrow the ladder before next tuesday evening"
+EIGHT, SEVEN = (" ".join(JUDGED.split()[3 : 3 + count]) for count in (8, 7))
 STAGES = """
 [[stage]]
 name = "first"
@@ -42,8 +54,8 @@ matrix_rate = 1e-3
 other_rate = 1e-3
 warmup = 1
 final = 0.5
-losses = { reading = 1.0, matching = 0.0, ranking = 0.0 }
-crops = [{ columns = 16, rows = 8, batch = 2, queries = 2, share = [1.0, 0.5] }]
+losses = { reading = 1.0, matching = 0.0, ranking = 0.5 }
+crops = [{ columns = 48, rows = 48, batch = 2, queries = 2, questions = 2, share = [1.0, 0.5] }]
 """
 
 
@@ -57,7 +69,30 @@ def package(work: Path, name: str, files: dict[str, str | bytes]) -> None:
     (folder / ".version").touch()
 
 
-def table(name: str, files: list[str], **more: str) -> str:
+def judged(key: str, content: bytes) -> str:
+    """A manual whose pages the evaluation asks about."""
+    digest = hashlib.sha256(content).hexdigest()
+    return (
+        f'[[manual]]\nkey = "{key}"\npackage = "asked"\nfile = "{key}.pdf"\nmade_with = "?"\n'
+        f'sha256 = "{digest}"\nfirst = 1\npages = 2\nmin_words = 5\n'
+    )
+
+
+def page(words: str | list[str]) -> str:
+    """A page that says something between words that every page has, in another order each."""
+    told = words.split() if isinstance(words, str) else words
+    return lines([*WORDS[:20], *told, *reversed(WORDS[:20])])
+
+
+def demo_words() -> list[str]:
+    """Eight words of a page that the demo shows."""
+    document = pypdfium2.PdfDocument(ROOT / "examples/pages/bzip2-manual.pdf")
+    found = re.findall("[a-z0-9]+", document[1].get_textpage().get_text_range().lower())
+    document.close()
+    return found[100:108]
+
+
+def table(name: str, files: list[str], **more: str | int) -> str:
     keys = {"name": name, "licence": "a test's", "why": "a test", **more}
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
     return f"[[package]]\n{lines}files = {json.dumps(files)}\n\n"
@@ -69,7 +104,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("training")
     work, sources = folder / "work", folder / "sources"
     sources.mkdir()
-    pdf = (ROOT / "examples/pages/simh-faq.pdf").read_bytes()
+    faq = (ROOT / "examples/pages/simh-faq.pdf").read_bytes()
+    own = pdf([lines(JUDGED.split())])
     told = "Which operating system runs on this old machine nobody can say but everyone has tried."
     html = "".join(
         f"<h2>{WORDS[i]} the {WORDS[i + 1]}</h2><p>{' '.join(WORDS[i:] + WORDS[:i])}.</p>"
@@ -77,7 +113,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     package(work, "manuals", {"a.html": html, "b.html": f"<h1>Told</h1><p>{told}</p>{html}"})
     package(work, "wamerican", {"usr/share/dict/american-english": "\n".join([*WORDS, "river's"])})
-    package(work, "asked", {"faq.pdf": pdf})
+    package(work, "asked", {"faq.pdf": faq, "own.pdf": own})
     default = ImageFont.load_default(20)
     package(work, "face", {"face.ttf": default.font_bytes or base64.b64decode("")})
     (sources / "text.toml").write_text(
@@ -86,10 +122,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     (sources / "fonts.toml").write_text(table("face", ["*.ttf"], role="common"))
     (sources / "evaluation.toml").write_text(
-        table("asked", ["faq.pdf"])
-        + '[[manual]]\nkey = "faq"\npackage = "asked"\nfile = "faq.pdf"\nmade_with = "?"\n'
-        + f'sha256 = "{hashlib.sha256(pdf).hexdigest()}"\nfirst = 1\npages = 2\nmin_words = 5\n'
+        table("asked", ["*.pdf"]) + judged("faq", faq) + judged("own", own)
     )
+    pages = [page(WORDS), page(EIGHT), page(SEVEN), page(WORDS[20:]), page(demo_words())]
+    package(work, "printed", {"a.pdf.gz": gzip.compress(pdf(pages)), "b.pdf": b"no PDF"})
+    (sources / "manuals.toml").write_text(table("printed", ["*.pdf.gz", "*.pdf"], each=9, most=20))
     # Relating words needs MiniLM, which is not a dependency of the tests.
     (work / "synonyms.json").write_text(json.dumps({"remove": {"delete": 0.8}}))
     (folder / "stages.toml").write_text(STAGES)
@@ -124,6 +161,7 @@ def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path
     run(places, "train", *arguments)  # the first is done: only the second runs
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [entry["stage"] for entry in logged] == ["first", "second"]
+    assert logged[1]["page rank loss"] > 0
 
     encoder = Encoder.load(EncoderSettings(model=str(out), device="cpu", dtype="float32"))
     (found,) = encoder.embed_texts([TextInput("q", "remove files")])
@@ -132,15 +170,44 @@ def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path
 
 
 def _draw_few(places: tuple[Path, Path], path: Path) -> None:
-    from rich.progress import Progress
-
-    from colpali_serve.training import shards
-    from colpali_serve.training.workplace import Workplace
-
     path.parent.mkdir(exist_ok=True)
+    shards.write(path, iter(Workplace(*places).maker(0).page, None), 4)
+
+
+def test_pages_that_share_eight_words_with_the_evaluation_are_not_printed(
+    places: tuple[Path, Path],
+) -> None:
     with Progress(disable=True) as silent:
-        maker = Workplace(*places).maker(silent, 0)
-    shards.write(path, maker, 4, lambda: None)
+        usable = Workplace(*places)._usable_prints(silent)
+    assert [(one.path.name, one.index) for one in usable] == [
+        ("a.pdf.gz", 0), ("a.pdf.gz", 2), ("a.pdf.gz", 3),
+    ]  # fmt: skip
+
+
+def test_what_is_drawn_is_read_once(places: tuple[Path, Path]) -> None:
+    one, other = Workplace(*places).maker(0), Workplace(*places).maker(1)
+    assert one._vocabulary is other._vocabulary
+    assert one._fonts is other._fonts
+    held_out = [word for word in one._vocabulary.words if is_held_out(word)]
+    assert one._vocabulary.words and not held_out
+
+
+@pytest.mark.slow
+def test_printed_pages_are_kept(places: tuple[Path, Path]) -> None:
+    work, _ = places
+    assert "1 shards" in run(places, "prints", "--workers", "1")
+    (path,) = (work / "prints").glob("*.npy")
+    found = list(shards.read(path).pages())
+    assert [page.kind for page in found] == [printed.KIND] * 3
+    texts = [" ".join(word.text for word in page.words) for page in found]
+    assert [SEVEN in text for text in texts] == [False, True, False]
+    assert not any(EIGHT in text for text in texts)
+    # Nothing is printed again, not even where the PDFs are gone.
+    before = path.stat().st_mtime_ns
+    (work / "packages/printed/a.pdf.gz").rename(work / "gone")
+    run(places, "prints")
+    (work / "gone").rename(work / "packages/printed/a.pdf.gz")
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_stage_that_does_not_exist_is_named(places: tuple[Path, Path]) -> None:
@@ -165,10 +232,12 @@ def test_the_lists_of_packages_are_whole_and_apart() -> None:
     folder = ROOT / "training" / "sources"
     names = {
         name: [package.name for package in read_packages(folder / f"{name}.toml")]
-        for name in ("text", "fonts", "evaluation")
+        for name in ("text", "fonts", "manuals", "evaluation")
     }
     assert all(len(set(found)) == len(found) for found in names.values())
-    assert not set(names["text"]) & set(names["evaluation"])
+    assert not {*names["text"], *names["manuals"]} & set(names["evaluation"])
+    for entry in read_toml(folder / "manuals.toml")["package"]:
+        assert 1 <= entry["each"] <= entry["most"], entry["name"]
     readers = {entry["reader"] for entry in read_toml(folder / "text.toml")["package"]}
     assert readers <= {*READERS, "synsets", "words"}
     roles = {entry["role"] for entry in read_toml(folder / "fonts.toml")["package"]}

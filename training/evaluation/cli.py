@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from colpali_serve.schemas import ColPaliError
+from colpali_serve.training.console import reporting
 
 _TRAINING = Path(__file__).resolve().parent.parent
 _LISTS = _TRAINING / "sources"
 _SOURCES = _LISTS / "evaluation.toml"
 _QUERIES = Path(__file__).resolve().parent / "queries"
-_INTERRUPTED = 130
 
 Sources = Annotated[Path, typer.Option(help="TOML file of packages and manuals.")]
 Queries = Annotated[Path, typer.Option(help="Folder of the queries.")]
@@ -57,7 +53,7 @@ def real(
     from colpali_serve.training.evaluation import real as judge
     from colpali_serve.training.evaluation import report
 
-    with _reporting():
+    with reporting():
         page_set = judge.load_page_set(sources, work, pages, queries)
         systems = [judge.score_by_words(page_set)]
         systems.append(judge.score_by_checkpoint(page_set, checkpoint, work))
@@ -91,7 +87,7 @@ def synthetic(
     from colpali_serve.training.evaluation import report, synthetic_report
     from colpali_serve.training.evaluation import synthetic as judge
 
-    with _reporting():
+    with reporting():
         plan = judge.PLAN if pages is None else judge.PLAN.shrunk(pages)
         drawn = judge.load_set(work, sources, plan)
         systems = [judge.by_words(drawn), judge.by_checkpoint(drawn, checkpoint, work)]
@@ -113,23 +109,10 @@ def make_queries(
     from colpali_serve.training.evaluation.query_sets import write_queries
     from colpali_serve.training.packages import fetch
 
-    with _reporting():
+    with reporting():
         packages = fetch(sources, work / "packages")
         found, _ = manuals.load_pages(manuals.read_manuals(sources), packages, work / "evaluation")
         for kind, make in (("words", generated.make_words), ("phrases", generated.make_phrases)):
             made = make(found)
             write_queries(kind, made, queries)
             typer.echo(f"{len(made)} {kind}")
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    console = Console(stderr=True)
-    try:
-        yield
-    except ColPaliError as error:
-        console.print(error.message, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        console.print("interrupted; the same command goes on from here", style="yellow")
-        raise typer.Exit(_INTERRUPTED) from error

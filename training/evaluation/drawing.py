@@ -16,20 +16,14 @@ from colpali_serve.training.evaluation.bm25 import words as split
 from colpali_serve.training.pages.canvas import ASCENT, DESCENT, Box, Canvas, Style, Word
 from colpali_serve.training.pages.degrade import skewed
 from colpali_serve.training.pages.fonts import Fonts
-from colpali_serve.training.pages.generator import SIDE
-from colpali_serve.training.pages.layouts import article, chart, form, labels, slide, table
+from colpali_serve.training.pages.generator import DRAW
+from colpali_serve.training.pages.layouts import labels
 from colpali_serve.training.pages.layouts.picture import picture
 from colpali_serve.training.pages.layouts.sheet import Sheet
+from colpali_serve.training.pages.seeing import SIDE
 from colpali_serve.training.pages.wording import Vocabulary, Wording
 
-_DRAW = {
-    "article": article.draw,
-    "slide": slide.draw,
-    "table": table.draw,
-    "form": form.draw,
-    "chart": chart.draw,
-}
-KINDS = ("labels", *_DRAW)
+KINDS = ("labels", *DRAW)
 # Portrait and landscape A4, and Letter, in points.
 _FORMATS = ((595, 842), (595, 842), (612, 792), (842, 595))
 _SLIDE = (960, 540)
@@ -189,7 +183,7 @@ def draw_page(
     if kind == "labels":
         labels.draw(sheet, lambda: rng.choice(fonts.common))
     else:
-        _DRAW[kind](sheet)
+        DRAW[kind](sheet)
     if beside:
         picture(rng, canvas, beside)
     shown = {part for word in canvas.words for part in split(word.text)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -122,9 +122,6 @@ def score_by_words(page_set: PageSet) -> System:
 def score_by_checkpoint(page_set: PageSet, checkpoint: Path, work: Path) -> System:
     """Score all queries by a checkpoint, as the service would.
 
-    Embeddings of pages are kept on disk by the checkpoint's fingerprint: after an interruption,
-    or with more pages, only what is missing is embedded. `COLPALI_*` settings are respected.
-
     Args:
         page_set: Pages and queries.
         checkpoint: Folder of the checkpoint.
@@ -134,30 +131,55 @@ def score_by_checkpoint(page_set: PageSet, checkpoint: Path, work: Path) -> Syst
         ModelLoadError: The checkpoint could not be loaded or proved.
         ConfigError: A page or query could not be embedded.
     """
-    settings = EncoderSettings.from_environment({"model": str(checkpoint)}, os.environ)
-    encoder = Encoder.load(settings)
-    fingerprint = encoder.loaded.fingerprint
-    kept = work / "evaluation" / "embeddings" / fingerprint[:16]
     kinds = {kind: queries for kind, queries in page_set.queries.items() if queries}
     texts = [query.text for queries in kinds.values() for query in queries]
-    wanted = embed_queries(encoder, texts)
-    blocks: list[NDArray[np.float32]] = []
-    with progress_bar() as progress:
-        task = progress.add_task(f"pages by {checkpoint.name}", total=len(page_set.pages))
-        images = page_images(page_set.pages, page_set.pdfs, work / "evaluation" / "images")
-        embeddings = (embed_page(encoder, page.id, image, kept) for page, image in images)
-        for chunk in _chunks(embeddings, lambda: progress.advance(task)):
-            blocks.append(maxsim(wanted, chunk))
-    scores = np.concatenate(blocks, axis=1)
+    images = page_images(page_set.pages, page_set.pdfs, work / "evaluation" / "images")
+    named = ((page.id, image) for page, image in images)
+    system = score_images(checkpoint, texts, named, len(page_set.pages), work)
     stops = np.cumsum([len(queries) for queries in kinds.values()])[:-1]
-    parts = np.split(scores, stops)
+    parts = np.split(system.scores["all"], stops)
     empty = np.zeros((0, len(page_set.pages)), np.float32)
-    return System(
-        checkpoint.name,
-        dict.fromkeys(page_set.queries, empty) | dict(zip(kinds, parts, strict=True)),
-        fingerprint,
-        str(encoder.loaded.dtype).removeprefix("torch."),
-    )
+    scores = dict.fromkeys(page_set.queries, empty) | dict(zip(kinds, parts, strict=True))
+    return replace(system, scores=scores)
+
+
+def score_images(
+    checkpoint: Path,
+    texts: Sequence[str],
+    images: Iterable[tuple[str, bytes]],
+    count: int,
+    work: Path,
+) -> System:
+    """Score texts on images of pages by a checkpoint, as the service would.
+
+    Embeddings of pages are kept on disk by the checkpoint's fingerprint: after an interruption,
+    or with more pages, only what is missing is embedded. `COLPALI_*` settings are respected.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        texts: The queries.
+        images: Name and encoded image of each page, taken one after another.
+        count: How many pages there are.
+        work: Folder for embeddings.
+
+    Returns:
+        Scores float32 (n_queries, n_pages) of the kind "all".
+
+    Raises:
+        ModelLoadError: The checkpoint could not be loaded or proved.
+        ConfigError: A page or query could not be embedded.
+    """
+    encoder = Encoder.load(EncoderSettings.from_environment({"model": str(checkpoint)}, os.environ))
+    fingerprint = encoder.loaded.fingerprint
+    kept = work / "evaluation" / "embeddings" / fingerprint[:16]
+    wanted = embed_queries(encoder, texts)
+    with progress_bar() as progress:
+        task = progress.add_task(f"pages by {checkpoint.name}", total=count)
+        embeddings = (embed_page(encoder, name, image, kept) for name, image in images)
+        chunks = _chunks(embeddings, lambda: progress.advance(task))
+        blocks = [maxsim(wanted, chunk) for chunk in chunks]
+    dtype = str(encoder.loaded.dtype).removeprefix("torch.")
+    return System(checkpoint.name, {"all": np.concatenate(blocks, axis=1)}, fingerprint, dtype)
 
 
 def embed_page(encoder: Encoder, name: str, image: bytes, kept: Path) -> Embedding:

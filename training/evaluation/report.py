@@ -17,7 +17,6 @@ from colpali_serve.training.evaluation.metrics import METRICS, Estimate, estimat
 from colpali_serve.training.evaluation.real import PageSet, System
 
 BLOCK = "real pages"
-START, END = f"<!-- {BLOCK} -->", f"<!-- /{BLOCK} -->"
 _TITLES = {
     "words": "three distinctive words",
     "phrases": "five-word phrase",

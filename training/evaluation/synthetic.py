@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from colpali_serve.engine.encoder import Encoder
-from colpali_serve.engine.maxsim import maxsim
-from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import ConfigError
 from colpali_serve.training.evaluation.asking import SHORTEST, DrawnSet, ask
 from colpali_serve.training.evaluation.bm25 import bm25
 from colpali_serve.training.evaluation.bm25 import words as split
 from colpali_serve.training.evaluation.drawing import draw_page
-from colpali_serve.training.evaluation.real import BM25, System, embed_page, embed_queries
+from colpali_serve.training.evaluation.real import BM25, System, score_images
 from colpali_serve.training.packages import progress_bar
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.wording import Vocabulary, is_held_out
@@ -75,12 +69,15 @@ PLAN = Plan(
 )
 
 
-def unseen_words(words: Iterable[str], documents: Iterable[Document]) -> list[str]:
-    """Choose the words that may be asked for: held out, and nowhere in the training text.
+def unseen_words(
+    words: Iterable[str], documents: Iterable[Document], printed: Iterable[str] = ()
+) -> list[str]:
+    """Choose the words that may be asked for: held out, and nowhere in what training shows.
 
     Args:
         words: A dictionary.
         documents: The training text.
+        printed: Words of the printed pages that training shows, as they stand there.
 
     Returns:
         Lower-case words of four letters or more, sorted.
@@ -94,6 +91,7 @@ def unseen_words(words: Iterable[str], documents: Iterable[Document]) -> list[st
         and word.islower()
         and is_held_out(word)
     }
+    held_out.difference_update(*map(split, printed))
     for document in documents:
         held_out.difference_update(split(document.title))
         for section in document.sections:
@@ -174,7 +172,7 @@ def load_set(work: Path, sources: Path, plan: Plan = PLAN) -> DrawnSet:
         return draw_set(
             Vocabulary([word for word in words if not is_held_out(word)], documents),
             workplace.fonts(held_out=True),
-            unseen_words(words, documents),
+            unseen_words(words, documents, workplace.printed_words(progress)),
             plan,
             done=lambda: progress.advance(task),
         )
@@ -206,16 +204,6 @@ def by_checkpoint(drawn: DrawnSet, checkpoint: Path, work: Path) -> System:
         ModelLoadError: The checkpoint could not be loaded or proved.
         ConfigError: A page or query could not be embedded.
     """
-    encoder = Encoder.load(EncoderSettings.from_environment({"model": str(checkpoint)}, os.environ))
-    fingerprint = encoder.loaded.fingerprint
-    kept = work / "evaluation" / "embeddings" / fingerprint[:16]
-    wanted = embed_queries(encoder, [asked.text for asked in drawn.asked])
-    columns = []
-    with progress_bar() as progress:
-        task = progress.add_task(f"pages by {checkpoint.name}", total=len(drawn.pages))
-        for place, page in enumerate(drawn.pages):
-            embedding = embed_page(encoder, f"{page.kind} {place}", page.image, kept)
-            columns.append(maxsim(wanted, [embedding]))
-            progress.advance(task)
-    dtype = str(encoder.loaded.dtype).removeprefix("torch.")
-    return System(checkpoint.name, {"all": np.concatenate(columns, 1)}, fingerprint, dtype)
+    texts = [asked.text for asked in drawn.asked]
+    images = ((f"{page.kind} {place}", page.image) for place, page in enumerate(drawn.pages))
+    return score_images(checkpoint, texts, images, len(drawn.pages), work)

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from torch import Tensor, nn
 
+from colpali_serve.training.learning.asked import NOT_TEXT
 from colpali_serve.training.learning.crops import Batch
 from colpali_serve.training.learning.labels import NO_LETTER
+from colpali_serve.training.learning.memory import Rivals, best
 
 # Patches whose pieces and letters are asked for in one batch, and that look for their token: more
 # cost time and teach little.
@@ -112,8 +114,8 @@ class Matched:
     Attributes:
         queries: float32 (tokens, dim): the query vectors that are no padding.
         query_of: int64 (tokens,): their query.
-        token: int64 (tokens,): id, for tokens taken from a crop's text; -1 for bos and pads.
-        instance: int64 (tokens,): the piece in the batch, or -1.
+        token: int64 (tokens,): id; -1 for bos and pads.
+        instance: int64 (tokens,): the piece in the batch; below 0 for those taken from none.
         shows: bool (vocabulary, vectors): which vectors' patches show which piece.
     """
 
@@ -137,7 +139,7 @@ def match(batch: Batch, queries: Tensor, vectors: Tensor, vocabulary: int) -> Ma
     patches = batch.places.shape[1]
     flat = batch.query_mask.flatten().nonzero()[:, 0]
     instance = batch.query_instance.flatten()[flat]
-    token = torch.where(instance >= 0, batch.query_ids.flatten()[flat], -1)
+    token = torch.where(instance != NOT_TEXT, batch.query_ids.flatten()[flat], -1)
     column = (batch.piece_patch // patches) * per_crop + batch.piece_patch % patches
     shows = torch.zeros(vocabulary, crops * per_crop, dtype=torch.bool, device=vectors.device)
     shows[batch.pieces[batch.piece_instance], column] = True
@@ -188,24 +190,35 @@ def matching(
 
 
 def ranking(
-    heads: Heads, batch: Batch, matched: Matched, vectors: Tensor
+    heads: Heads, batch: Batch, matched: Matched, vectors: Tensor, rivals: Rivals | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """MaxSim ranks a query's own crop first; crops that show all of its pieces are left out."""
+    """MaxSim ranks a query's own crop first; crops that show all of its pieces are left out.
+
+    Args:
+        heads: holds the temperature.
+        batch: whose query each is.
+        matched: the query vectors, and what the crops show.
+        vectors: float32 (crops, vectors, dim).
+        rivals: pages that are ranked beside the crops.
+    """
     crops, per_crop, dim = vectors.shape
     queries = min(len(batch.query_crop), _RANKING_QUERIES)
     asked = (matched.query_of < queries).nonzero()[:, 0]
     owner = matched.query_of[asked]
     half = torch.bfloat16
     similar = matched.queries[asked].to(half) @ vectors.reshape(-1, dim).to(half).T
-    best = similar.view(len(asked), crops, per_crop).amax(2).float()
-    scores = best.new_zeros(queries, crops).index_add_(0, owner, best)
+    highest = similar.view(len(asked), crops, per_crop).amax(2).float()
+    shows = matched.shows.view(-1, crops, per_crop).any(2)
+    if rivals is not None and len(rivals.vectors):
+        highest = torch.cat([highest, best(matched.queries[asked], rivals)], 1)
+        shows = torch.cat([shows, rivals.shows.T], 1)
+    scores = highest.new_zeros(queries, highest.shape[1]).index_add_(0, owner, highest)
 
     text = matched.token[asked] >= 0
-    on_crop = matched.shows.view(-1, crops, per_crop).any(2).float()
-    present = best.new_zeros(queries, crops)
-    present.index_add_(0, owner[text], on_crop[matched.token[asked][text]])
-    one = best.new_ones(len(owner[text]))
-    pieces = best.new_zeros(queries).index_add_(0, owner[text], one)
+    present = torch.zeros_like(scores)
+    present.index_add_(0, owner[text], shows[matched.token[asked][text]].float())
+    one = highest.new_ones(len(owner[text]))
+    pieces = highest.new_zeros(queries).index_add_(0, owner[text], one)
     own = batch.query_crop[:queries]
     also = present >= pieces[:, None] - 0.5
     also[torch.arange(queries, device=also.device), own] = False

@@ -18,7 +18,8 @@ from colpali_engine.models import ColPali
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from colpali_serve.training.learning.crops import QUERY_PADS, Batch
+from colpali_serve.training.learning.asked import LONGEST_QUESTION, padded
+from colpali_serve.training.learning.crops import Batch
 from colpali_serve.training.learning.losses import Heads
 from colpali_serve.training.model import forward
 from colpali_serve.training.semantics.asker import Asker
@@ -27,7 +28,6 @@ _KEPT = 24
 """Vectors remembered of each piece."""
 _BLANKS = 256
 _DIM = 128
-_LONGEST_QUESTION = 30
 _PAGES, _RIVALS = 32, 4
 _PIECES_ON_A_PAGE = 360
 _BLANKS_ON_A_PAGE = 12
@@ -84,13 +84,8 @@ class Examples:
             room = max(0, _PIECES_ON_A_PAGE - len(distinct))
             chosen = (distinct + rng.sample(pieces, min(room, len(pieces))))[:_PIECES_ON_A_PAGE]
             pages[row, : len(chosen)] = torch.tensor(chosen)
-        questions = [self._pieces(each.question)[:_LONGEST_QUESTION] for each in asked]
-        length = 1 + max(map(len, questions)) + QUERY_PADS
-        ids = torch.full((len(asked), length), self._pad)
-        mask = torch.zeros(ids.shape, dtype=torch.bool)
-        for row, pieces in enumerate(questions):
-            ids[row, : len(pieces) + 1] = torch.tensor([self._bos, *pieces])
-            mask[row, : len(pieces) + 1 + QUERY_PADS] = True
+        questions = [self._pieces(each.question)[:LONGEST_QUESTION] for each in asked]
+        ids, mask = padded(questions, self._bos, self._pad)
         return Questions(ids, mask, pages, torch.tensor([each.page for each in asked]))
 
 

@@ -14,6 +14,7 @@ from colpali_serve.training.learning.labels import Labeller
 from colpali_serve.training.learning.questions import Examples
 from colpali_serve.training.learning.trainer import STATE, Trainer
 from colpali_serve.training.model import architecture, initial
+from colpali_serve.training.pages import printed
 from colpali_serve.training.semantics.asker import Asker
 from colpali_serve.training.workplace import Workplace
 
@@ -54,13 +55,15 @@ def prepare(
     pages: list[Labelled] = []
     task = progress.add_task("reading pages", total=len(paths))
     for path in paths:
-        pages += [Labelled(page.pixels, label(page.words)) for page in shards.read(path).pages()]
+        for page in shards.read(path).pages():
+            text = tuple(word.text for word in page.words) if page.kind == printed.KIND else ()
+            pages.append(Labelled(page.pixels, label(page.words), text))
         progress.advance(task)
     asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
     return Trainer(
         model.to(device),
         processor,
-        CropMaker(pages, processor.tokenizer),
+        CropMaker(pages, processor.tokenizer, asker),
         Examples(asker, processor.tokenizer),
         seed,
         out,

@@ -18,8 +18,9 @@ from torch import Tensor
 from colpali_serve.training.learning import losses
 from colpali_serve.training.learning.crops import Batch, CropMaker
 from colpali_serve.training.learning.losses import Heads
+from colpali_serve.training.learning.memory import PageMemory
 from colpali_serve.training.learning.optimiser import Optimiser
-from colpali_serve.training.learning.questions import Examples, PatchBank, asking
+from colpali_serve.training.learning.questions import Examples, PatchBank, Questions, asking
 from colpali_serve.training.learning.stages import Stage
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
@@ -94,6 +95,7 @@ class Trainer:
         self.heads = Heads(hidden, self._vocabulary).to(self._device, torch.bfloat16)
         self.optimiser = Optimiser(self.model, self.heads)
         self.bank = PatchBank(self._vocabulary, self._device)
+        self.memory = PageMemory(self._vocabulary, self._device)
         ids = tokenizer(_PROMPT, add_special_tokens=False)["input_ids"]
         self._prompt = torch.tensor(ids, device=self._device)
         self._done: set[str] = set()
@@ -112,10 +114,12 @@ class Trainer:
         started, waited, sums = time.monotonic(), 0.0, dict[str, list[float]]()
         for step, batch in self._batches(stage, first):
             before = time.monotonic()
-            ready = batch.result().to(self._device)
+            crops, asked = batch.result()
+            ready = crops.to(self._device)
+            questions = asked and asked.to(self._device)
             waited += time.monotonic() - before
             torch.manual_seed(seeded(self._seed, stage.name, step))
-            loss, figures = self._losses(stage, step, ready)
+            loss, figures = self._losses(stage, ready, questions)
             torch.autograd.backward(loss)
             rate = stage.rate(step)
             norm = self.optimiser.step(stage.matrix_rate * rate, stage.other_rate * rate)
@@ -133,13 +137,18 @@ class Trainer:
             if done % _SAVE_EVERY == 0 or done == stage.steps:
                 self.save(stage.name, done)
 
-    def _batches(self, stage: Stage, first: int) -> Iterator[tuple[int, Future[Batch]]]:
+    def _batches(
+        self, stage: Stage, first: int
+    ) -> Iterator[tuple[int, Future[tuple[Batch, Questions | None]]]]:
         """Batches in order, made by a thread while the model works on the ones before."""
 
-        def make(step: int) -> Batch:
+        def make(step: int) -> tuple[Batch, Questions | None]:
             rng = random.Random(f"{self._seed} {stage.name} {step}")
             crops = stage.crops(step, rng)
-            return self._crops.batch(crops, rng.randrange(2**32), stage.large(step))
+            batch = self._crops.batch(crops, rng.randrange(2**32), stage.large(step))
+            if not (stage.questions and self._questions):
+                return batch, None
+            return batch, self._questions.batch(seeded(self._seed, stage.name, step))
 
         with ThreadPoolExecutor(1) as pool:
             queue = [
@@ -153,7 +162,9 @@ class Trainer:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _losses(self, stage: Stage, step: int, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(
+        self, stage: Stage, batch: Batch, questions: Questions | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = batch.pixels.to(torch.bfloat16)
         patches = batch.places.shape[1]
         seen = forward.see(self.model, pixels, batch.places)
@@ -163,17 +174,19 @@ class Trainer:
         if stage.weights.matching or stage.weights.ranking:
             queries = forward.ask(self.model, batch.query_ids, batch.query_mask)
             matched = losses.match(batch, queries, vectors, self._vocabulary)
-            for weight, ask in (
-                (stage.weights.matching, losses.matching),
-                (stage.weights.ranking, losses.ranking),
-            ):
-                part, found = ask(self.heads, batch, matched, vectors)
-                loss = loss + weight * part
-                figures |= found
-        if stage.questions and self._questions:
+            part, found = losses.matching(self.heads, batch, matched, vectors)
+            loss, figures = loss + stage.weights.matching * part, figures | found
+            whole = patches == architecture.GRID**2
+            rivals = self.memory.rivals() if whole else None
+            part, found = losses.ranking(self.heads, batch, matched, vectors, rivals)
+            loss = loss + stage.weights.ranking * part
+            # Told apart in the log: a page among dozens is another matter than one of two crops.
+            figures |= {f"page {name}": value for name, value in found.items()} if whole else found
+            if whole:
+                self.memory.remember(vectors, matched.shows)
+        if questions is not None:
             self.bank.remember(vectors[:, :patches].detach(), batch)
-            examples = self._questions.batch(seeded(self._seed, stage.name, step))
-            part, found = asking(self.model, self.heads, self.bank, examples.to(self._device))
+            part, found = asking(self.model, self.heads, self.bank, questions)
             loss = loss + stage.questions * part
             figures |= found
         return loss, figures
@@ -188,6 +201,7 @@ class Trainer:
             "heads": self.heads.state_dict(),
             "optimiser": self.optimiser.state(),
             "bank": self.bank.state(),
+            "memory": self.memory.state(),
         }
         partial = self._folder / f"{STATE}.part"
         torch.save(state, partial)
@@ -202,6 +216,7 @@ class Trainer:
         self.heads.load_state_dict(state["heads"])
         self.optimiser.resume(state["optimiser"])
         self.bank.resume(state["bank"])
+        self.memory.resume(state["memory"])
         self._done = set(state["done"])
         self._at = (state["stage"], int(state["step"]))
 

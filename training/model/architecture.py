@@ -10,7 +10,7 @@ import torch
 from colpali_engine.models import ColPali, ColPaliProcessor
 from transformers import PaliGemmaConfig, PreTrainedTokenizerFast, SiglipImageProcessor
 
-from colpali_serve.training.pages.generator import SIDE
+from colpali_serve.training.pages.seeing import SIDE
 
 PATCH = 16
 GRID = SIDE // PATCH

@@ -112,11 +112,6 @@ class Canvas:
         edges = (box.left, box.top, max(box.left, box.right), max(box.top, box.bottom))
         self.draw.rectangle(edges, fill=fill, outline=outline, width=thickness)
 
-    def grey_at(self, x: float, y: float) -> int:
-        """The grey value of a pixel; outside the page its nearest one's."""
-        inside = (min(max(int(x), 0), self.width - 1), min(max(int(y), 0), self.height - 1))
-        return int(self.image.getpixel(inside))  # type: ignore[arg-type]
-
     def word(self, x: float, baseline: float, text: str, style: Style) -> float:
         """Draw one word and remember its box.
 

@@ -16,6 +16,7 @@ _UNSUITABLE = re.compile(
     r"Noto(Sans|Serif)(?!-|Display-|Mono)|D050000L|unslanted|demi?condensed10u",
     re.IGNORECASE,
 )
+_KINDS = ("**/*.ttf", "**/*.otf")
 _TELLING = "abcdefgxyzABR0159"
 
 
@@ -53,14 +54,11 @@ def _draws_english(path: Path) -> bool:
     return len(shapes) >= len(_TELLING) - 1 and font.getlength("abc") >= 5
 
 
-def usable(
-    folders: Iterable[Path], patterns: Iterable[str] = ("**/*.ttf", "**/*.otf")
-) -> tuple[Path, ...]:
+def usable(folders: Iterable[Path]) -> tuple[Path, ...]:
     """The fonts below some folders that draw English, each file name once, in order of name."""
     found: dict[str, Path] = {}
-    kinds = tuple(patterns)
     for folder in folders:
-        for kind in kinds:
+        for kind in _KINDS:
             for path in folder.glob(kind):
                 if not _UNSUITABLE.search(path.name):
                     found.setdefault(path.name, path)

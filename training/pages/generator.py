@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from colpali_serve.training.pages import degrade
-from colpali_serve.training.pages.canvas import Box, Canvas, Style, Word
+from colpali_serve.training.pages import seeing
+from colpali_serve.training.pages.canvas import Box, Canvas, Style
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.layouts import article, chart, form, labels, slide, table
 from colpali_serve.training.pages.layouts.sheet import Sheet
+from colpali_serve.training.pages.seeing import DEGREES, SCANS, SIDE, Page
 from colpali_serve.training.pages.wording import Vocabulary, Wording
-
-SIDE = 768
-"""Pixels of a page as the model sees it, across and down."""
 
 KINDS = {"article": 0.5, "slide": 0.13, "table": 0.12, "labels": 0.13, "form": 0.06, "chart": 0.06}
 # Portrait and landscape A4, Letter, a square brochure; in points.
 _FORMATS = ((595, 842), (595, 842), (595, 842), (612, 792), (612, 792), (842, 595), (700, 700))
 _BODY_POINTS = (8, 9, 9, 10, 10, 10, 11, 11, 12, 12, 14, 16, 20, 24)
 _COMMON_SHARE = 0.75
-_DRAW: dict[str, Callable[[Sheet], None]] = {
+DRAW: dict[str, Callable[[Sheet], None]] = {
     "article": article.draw,
     "slide": slide.draw,
     "table": table.draw,
@@ -33,23 +27,6 @@ _DRAW: dict[str, Callable[[Sheet], None]] = {
     "chart": chart.draw,
 }
 """How each kind fills a sheet, but labels, which pick a font for each."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page as the model sees it.
-
-    Attributes:
-        pixels: uint8 (768, 768), grey.
-        words: in drawing order, boxes in pixels of the 768 x 768 image.
-        kind: the layout's name.
-        document: number of the document that its running text is from.
-    """
-
-    pixels: np.ndarray
-    words: tuple[Word, ...]
-    kind: str
-    document: int
 
 
 class PageMaker:
@@ -69,8 +46,8 @@ class PageMaker:
         fonts: Fonts,
         seed: int,
         *,
-        scans: float = 0.25,
-        degrees: float = 2.0,
+        scans: float = SCANS,
+        degrees: float = DEGREES,
     ) -> None:
         self._vocabulary = vocabulary
         self._fonts = fonts
@@ -97,7 +74,7 @@ class PageMaker:
         if kind == "labels":
             labels.draw(sheet, self._pick)
         else:
-            _DRAW[kind](sheet)
+            DRAW[kind](sheet)
         return self._seen(canvas, kind, wording.document)
 
     def _pick(self) -> Path:
@@ -117,38 +94,7 @@ class PageMaker:
         return Sheet(rng, canvas, wording, body, title, area)
 
     def _seen(self, canvas: Canvas, kind: str, document: int) -> Page:
-        rng = self._rng
-        image, words = canvas.image, canvas.words
-        scanned = rng.random() < self._scans
-        if scanned and rng.random() < 0.6:
-            degrees = rng.uniform(-self._degrees, self._degrees)
-            image, words = degrade.skewed(image, words, degrees, canvas.background)
-        if rng.random() < (0.5 if scanned else 0.1):
-            radius = rng.uniform(0.2, 0.6) * canvas.height / SIDE
-            image = degrade.blurred(image, radius)
-        filters = (Image.Resampling.BICUBIC, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-        image = image.resize((SIDE, SIDE), rng.choice(filters))
-        if scanned:
-            image = self._scanned(image)
-        pixels = np.asarray(image)
-        if rng.random() < 0.06:
-            pixels = 255 - pixels
-        placed = _scaled(words, SIDE / canvas.width, SIDE / canvas.height)
-        return Page(pixels, placed, kind, document)
-
-    def _scanned(self, image: Image.Image) -> Image.Image:
-        rng = self._rng
-        pixels = np.asarray(image, np.float32)
-        if rng.random() < 0.4:
-            pixels = degrade.shadowed(rng, pixels)
-        if rng.random() < 0.7:
-            pixels = degrade.noisy(rng, pixels, rng.uniform(2, 16))
-        grey = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        return degrade.compressed(grey, rng.randint(35, 90)) if rng.random() < 0.6 else grey
-
-
-def _scaled(words: Sequence[Word], x: float, y: float) -> tuple[Word, ...]:
-    return tuple(
-        Word(word.left * x, word.top * y, word.right * x, word.bottom * y, word.text)
-        for word in words
-    )
+        pixels, words = seeing.seen(
+            self._rng, canvas.image, canvas.words, canvas.background, self._scans, self._degrees
+        )
+        return Page(pixels, words, kind, document)

@@ -101,7 +101,7 @@ class Asker:
                 text, headings, place = self._page(rng, document, place)
                 if len(text) < 20:
                     continue
-                questions = [self._question(rng, text, headings) for _ in range(rng.choice([1, 2]))]
+                questions = [self.question(rng, text, headings) for _ in range(rng.choice([1, 2]))]
                 asked += [Asked(question, len(texts)) for question in questions if question]
                 texts.append(" ".join(text))
         return texts, asked
@@ -129,7 +129,16 @@ class Asker:
             words += text[start : start + wanted]
         return words[: wanted + 60], headings, place
 
-    def _question(self, rng: random.Random, words: list[str], headings: list[str]) -> str:
+    def question(
+        self, rng: random.Random, words: Sequence[str], headings: Sequence[str] = ()
+    ) -> str:
+        """A question about a page, or words that it is looked for by; empty if none was found.
+
+        Args:
+            rng: where the choices come from.
+            words: of the page, in reading order.
+            headings: of its sections, where they are known.
+        """
         kind = rng.random()
         if kind < 0.3 and headings:
             topic = _WORD.findall(rng.choice(headings))[:10]
@@ -159,7 +168,7 @@ class Asker:
         kept = [word for word in words if word.lower() not in FUNCTION_WORDS or rng.random() < 0.5]
         return [word for word in kept if rng.random() < 0.85]
 
-    def _rare(self, rng: random.Random, words: list[str], count: int) -> list[str]:
+    def _rare(self, rng: random.Random, words: Sequence[str], count: int) -> list[str]:
         known = {found for word in words for found in _WORD.findall(word.lower()) if len(found) > 3}
         by_use = sorted(known, key=lambda word: (self._used[word], word))
         return rng.sample(by_use[:20], min(count, len(by_use[:20])))

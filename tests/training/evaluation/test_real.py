@@ -101,13 +101,14 @@ def test_the_table_of_two_checkpoints(page_set: real.PageSet, system: real.Syste
 
 def test_the_block_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
-    path.write_text(f"# Before\n\n{report.START}\nold\n{report.END}\n\nAfter\n")
+    start, end = "<!-- real pages -->", "<!-- /real pages -->"
+    path.write_text(f"# Before\n\n{start}\nold\n{end}\n\nAfter\n")
     report.write_block(path, "new")
-    assert path.read_text() == f"# Before\n\n{report.START}\nnew\n{report.END}\n\nAfter\n"
+    assert path.read_text() == f"# Before\n\n{start}\nnew\n{end}\n\nAfter\n"
     path.write_text("Only text\n")
     report.write_block(path, "new")
-    assert path.read_text() == f"Only text\n\n{report.START}\nnew\n{report.END}\n"
-    path.write_text(report.END)
+    assert path.read_text() == f"Only text\n\n{start}\nnew\n{end}\n"
+    path.write_text(end)
     with pytest.raises(ConfigError, match="has not both of"):
         report.write_block(path, "new")
 

@@ -78,6 +78,7 @@ def test_unseen_words_are_held_out_and_nowhere_in_the_text() -> None:
     text = [Document("x", third, (Section(f"On {first.upper()},", f"({second}-like)"),))]
     offered = [first, second, third, fourth, shown, fourth.capitalize(), f"{fourth}'s", "of"]
     assert synthetic.unseen_words(offered, text) == [fourth]
+    assert synthetic.unseen_words(offered, text, [f"({fourth.capitalize()}),"]) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -265,6 +266,8 @@ def places(font: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     dictionary.parent.mkdir(parents=True)
     dictionary.write_text("\n".join(INVENTED))
     documents.write(DOCUMENTS, work / "corpus.jsonl")
+    (work / "prints").mkdir()
+    (work / "prints/shards.json").write_text("[]")
     return sources, work
 
 

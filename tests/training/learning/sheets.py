@@ -9,7 +9,7 @@ import numpy as np
 from colpali_serve.training.learning.crops import Labelled
 from colpali_serve.training.learning.labels import Labeller
 from colpali_serve.training.pages.canvas import Word
-from colpali_serve.training.pages.generator import SIDE
+from colpali_serve.training.pages.seeing import SIDE
 from tests.training.materials import WORDS, tokenizer
 
 

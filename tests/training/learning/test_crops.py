@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,15 +11,17 @@ import torch
 
 from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training.learning import crops as module
+from colpali_serve.training.learning.asked import NOT_FROM_PAGE, NOT_TEXT
 from colpali_serve.training.learning.colours import coloured
 from colpali_serve.training.learning.crops import Batch, CropMaker, Crops, Labelled
 from colpali_serve.training.learning.labels import LETTERS, Labeller
-from colpali_serve.training.model import architecture
 from colpali_serve.training.model.architecture import GRID, PATCH
 from colpali_serve.training.pages.canvas import Word
+from colpali_serve.training.pages.seeing import SIDE
+from colpali_serve.training.semantics.asker import Asker
 from tests.training import materials
 from tests.training.learning.sheets import blocks, grey_of
-from tests.training.materials import tokenizer
+from tests.training.materials import WORDS, tokenizer
 
 SMALL, WHOLE = Crops(16, 8, 6, 4), Crops(GRID, GRID, 1, 10)
 
@@ -105,32 +107,6 @@ def test_queries_name_pieces_of_their_crop(crops: Crops) -> None:
     assert len(lengths) > 2
 
 
-def test_a_query_has_the_form_that_the_service_asks_in() -> None:
-    _, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
-    batch = CropMaker([blocks()], tokenizer()).batch(SMALL, 3)
-    for ids, mask, instances in zip(
-        batch.query_ids, batch.query_mask, batch.query_instance, strict=True
-    ):
-        text = tokenizer().decode(ids[instances >= 0])
-        expected = processor.process_queries(queries=[text])
-        assert torch.equal(ids[mask], expected["input_ids"][0])
-        assert expected["attention_mask"].all()
-
-
-def test_punctuation_is_rarely_asked_for() -> None:
-    words = [Word(10.0 + 70 * n, 10, 70.0 + 70 * n, 30, text) for n, text in
-             enumerate(["river,", "castle.", "garden;", "--"])]  # fmt: skip
-    page = Labelled(blocks().pixels, Labeller(tokenizer())(words))
-    marks = set(tokenizer().convert_tokens_to_ids([",", ".", ";", "-"]))
-    maker = CropMaker([page], tokenizer())
-    asked = [
-        bool(marks & set(ids.tolist()))
-        for seed in range(30)
-        for ids in maker.batch(Crops(GRID, GRID, 1, 10), seed).query_ids
-    ]
-    assert 0 < sum(asked) / len(asked) < 0.25
-
-
 def test_the_seed_decides_alone() -> None:
     pages = [blocks(seed) for seed in range(3)]
     one, two = CropMaker(pages, tokenizer()), CropMaker(pages, tokenizer())
@@ -141,6 +117,94 @@ def test_the_seed_decides_alone() -> None:
     assert same(first, one.batch(SMALL, 5))
     assert same(first, two.batch(SMALL, 5))
     assert not torch.equal(first.places, one.batch(SMALL, 6).places)
+
+
+def asker() -> Asker:
+    return Asker(materials.documents(), {"remove": {"delete": 0.9}})
+
+
+def test_whole_pages_with_a_text_are_asked_questions() -> None:
+    # Each page's text is of words of its own, so that a question tells which page it is about.
+    texts = [tuple(WORDS[:16]) * 3, tuple(WORDS[16:]) * 3]
+    pages = [replace(blocks(seed), text=text) for seed, text in enumerate(texts)]
+    maker, crops = CropMaker(pages, tokenizer(), asker()), replace(WHOLE, batch=2, questions=6)
+    seen = 0
+    for seed in range(6):
+        batch = maker.batch(crops, seed)
+        asked = (batch.query_instance == NOT_FROM_PAGE).any(1)
+        assert 0 < int(asked.sum()) <= crops.batch * crops.questions
+        assert 0 < int((~asked).sum()) <= crops.batch * crops.queries
+        for ids, instances, crop in zip(
+            batch.query_ids[asked],
+            batch.query_instance[asked],
+            batch.query_crop[asked],
+            strict=True,
+        ):
+            # bos and pads are no text, and nothing but them is not.
+            tokens = int((instances == NOT_FROM_PAGE).sum())
+            assert instances.tolist() == [NOT_TEXT, *[NOT_FROM_PAGE] * tokens] + [NOT_TEXT] * (
+                len(instances) - tokens - 1
+            )
+            mine = batch.piece_instance[batch.piece_patch // batch.places.shape[1] == crop]
+            shown = batch.pieces[mine.min() : mine.max() + 1].numpy()
+            (page,) = (n for n, one in enumerate(pages) if np.array_equal(one.labels.pieces, shown))
+            words = set(tokenizer().decode(ids[1 : tokens + 1]).split())
+            assert not words & set(texts[1 - page])
+            seen += bool(words & set(texts[page]))
+    assert seen > 30
+
+
+def test_questions_are_for_whole_pages_with_a_text_and_an_asker() -> None:
+    asked = replace(blocks(), text=tuple(WORDS))
+    for page, who, crops in (
+        (asked, asker(), replace(SMALL, questions=5)),
+        (blocks(), asker(), replace(WHOLE, questions=5)),
+        (asked, None, replace(WHOLE, questions=5)),
+    ):
+        batch = CropMaker([page], tokenizer(), who).batch(crops, 0)
+        assert not (batch.query_instance == NOT_FROM_PAGE).any()
+        assert len(batch.query_ids)
+    # They change nothing of what is asked besides.
+    without = CropMaker([asked], tokenizer()).batch(replace(SMALL, questions=5), 0)
+    assert same(without, CropMaker([asked], tokenizer(), asker()).batch(SMALL, 0))
+
+
+def test_questions_of_a_batch_depend_on_its_seed_alone() -> None:
+    pages = [replace(blocks(seed), text=tuple(WORDS)) for seed in range(3)]
+    crops = replace(WHOLE, batch=2, questions=6)
+    one, two = CropMaker(pages, tokenizer(), asker()), CropMaker(pages, tokenizer(), asker())
+    first = one.batch(crops, 5)
+    two.batch(crops, 6)
+    assert same(first, two.batch(crops, 5))
+
+
+@pytest.mark.parametrize(("crops", "expected"), [(replace(WHOLE, batch=2), 0.7), (SMALL, 0.0)])
+def test_whole_pages_of_a_batch_often_lie_near_each_other(
+    crops: Crops, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "coloured", plain)
+    words = [Word(60.0 * n, y, 50 + 60.0 * n, y + 10, "river") for n in range(9)
+             for y in range(50, 750, 60)]  # fmt: skip
+    labels = Labeller(tokenizer())(words)
+    count = 120
+    pages = [
+        Labelled(np.broadcast_to(np.uint8(number), (SIDE, SIDE)), labels) for number in range(count)
+    ]
+    maker = CropMaker(pages, tokenizer())
+    near = []
+    for seed in range(120):
+        numbers = maker.batch(crops, seed).pixels[:2, 0, 0, 0].int().tolist()
+        near.append(0 < (numbers[1] - numbers[0]) % count <= module._NEAR)
+    by_chance = (1 - expected) * module._NEAR / count
+    assert np.mean(near) == pytest.approx(expected + by_chance, abs=0.09)
+
+
+def test_a_neighbour_that_shows_too_little_is_passed_over() -> None:
+    # Only one page in nine can be a whole page with large print; it has no neighbour like it.
+    large = blocks(1)
+    pages = [large, *[blocks(2, height=9, letter=4.0)] * 8]
+    batch = CropMaker(pages, tokenizer()).batch(replace(WHOLE, batch=4), 0, large_print=1.0)
+    assert len(batch.pieces) == 4 * len(large.labels.pieces)
 
 
 def test_large_print_is_all_that_is_shown_where_it_is_wanted() -> None:

@@ -5,76 +5,27 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
-from torch import Tensor
 
 from colpali_serve.training.learning import losses
+from colpali_serve.training.learning.asked import NOT_FROM_PAGE, NOT_TEXT
 from colpali_serve.training.learning.crops import Batch
 from colpali_serve.training.learning.labels import NO_LETTER
-from colpali_serve.training.learning.losses import Heads, Matched
-
-PIECES, HIDDEN, DIM = 12, 16, 32
-PATCHES, PROMPT = 4, 2
-# Crops of four patches; the first and the third show the same two pieces.
-SHOWN = ((5, 6), (5, 7), (5, 6))
-QUERIES = ((0, (5, 6)), (1, (5, 7)), (2, (5, 6)))
-
-
-def batch(queries: tuple[tuple[int, tuple[int, ...]], ...] = QUERIES) -> Batch:
-    """Piece n of crop c is on patch n of that crop; patches 2 and 3 are blank."""
-    length = 4
-    ids, mask = torch.zeros(len(queries), length, dtype=torch.int64), torch.zeros(0)
-    instance = torch.full((len(queries), length), -1)
-    mask = torch.zeros(ids.shape, dtype=torch.bool)
-    for row, (crop, tokens) in enumerate(queries):
-        ids[row, 0] = 2
-        for place, token in enumerate(tokens, 1):
-            ids[row, place] = token
-            instance[row, place] = 2 * crop + SHOWN[crop].index(token)
-        mask[row, : len(tokens) + 1] = True
-    patches = torch.tensor([0, 1, 4, 5, 8, 9])
-    return Batch(
-        pixels=torch.zeros(3, 3, 32, 32),
-        places=torch.arange(4).expand(3, -1),
-        piece_patch=patches,
-        piece_instance=torch.arange(6),
-        piece_share=torch.ones(6),
-        pieces=torch.tensor([piece for crop in SHOWN for piece in crop]),
-        letter_patch=patches,
-        letter=torch.arange(6),
-        letter_share=torch.ones(6),
-        query_ids=ids,
-        query_mask=mask,
-        query_instance=instance,
-        query_crop=torch.tensor([crop for crop, _ in queries], dtype=torch.int64),
-    )
-
-
-def perfect(made: Batch) -> tuple[Tensor, Tensor]:
-    """Query and page vectors: a piece is its own direction, on both sides; the rest is apart."""
-    queries = F.one_hot(made.query_ids, DIM).float()
-    vectors = F.one_hot(torch.full((3, PATCHES + PROMPT), 20), DIM).float()
-    for patch, instance in zip(made.piece_patch, made.piece_instance, strict=True):
-        crop, place = divmod(int(patch), PATCHES)
-        vectors[crop, place] = F.one_hot(made.pieces[instance], DIM).float()
-    return queries, vectors
-
-
-def value(loss: Tensor) -> float:
-    return float(loss.detach())
-
-
-def matched(made: Batch, queries: Tensor, vectors: Tensor) -> Matched:
-    return losses.match(made, queries, vectors, PIECES)
-
-
-def random_vectors(made: Batch) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    queries = torch.randn(*made.query_ids.shape, DIM, generator=generator)
-    vectors = torch.randn(3, PATCHES + PROMPT, DIM, generator=generator)
-    return (
-        F.normalize(queries, dim=-1).requires_grad_(),
-        F.normalize(vectors, dim=-1).requires_grad_(),
-    )
+from colpali_serve.training.learning.losses import Heads
+from colpali_serve.training.learning.memory import PageMemory, Rivals
+from tests.training.learning.perfect import (
+    DIM,
+    HIDDEN,
+    PATCHES,
+    PIECES,
+    QUERIES,
+    batch,
+    matched,
+    perfect,
+    question,
+    random_vectors,
+    remembered,
+    value,
+)
 
 
 def test_match_says_which_vectors_show_which_piece() -> None:
@@ -140,6 +91,64 @@ def test_a_crop_that_holds_some_of_the_pieces_is_a_rival() -> None:
     vectors[0] = vectors[1]  # its own crop looks like the second one, which lacks "6"
     loss = losses.ranking(heads, made, matched(made, queries, vectors), vectors)[0]
     torch.testing.assert_close(loss, torch.tensor(2.0).log(), atol=1e-3, rtol=0)
+
+
+def ranked(made: Batch, rivals: Rivals | None) -> float:
+    queries, vectors = perfect(made)
+    found = matched(made, queries, vectors)
+    return value(losses.ranking(Heads(HIDDEN, PIECES), made, found, vectors, rivals)[0])
+
+
+def test_a_strong_rival_costs_and_a_weak_one_hardly_does() -> None:
+    alone = batch(QUERIES[:1])
+    without = ranked(alone, None)
+    assert ranked(alone, remembered((9, 10))) == pytest.approx(without, abs=0.02)
+    # It seems to show both pieces and does not: as likely as the right crop.
+    strong = ranked(alone, remembered((5,), says=(6,)))
+    assert strong > without + 0.6
+    assert ranked(alone, remembered((5,), (5,), says=(6,))) > strong + 0.3
+
+
+def test_a_rival_that_shows_all_pieces_is_left_out() -> None:
+    alone = batch(QUERIES[:1])
+    without = ranked(alone, None)
+    assert ranked(alone, remembered((5, 6))) == without
+    assert ranked(alone, remembered((6, 7, 5), (5, 6))) == without
+    # For the other query it is a rival.
+    assert ranked(batch(QUERIES[1:2]), remembered((5, 6), says=(7,))) > without + 0.6
+
+
+def test_no_rivals_are_as_none() -> None:
+    made = batch()
+    empty = PageMemory(PIECES, torch.device("cpu")).rivals()
+    assert ranked(made, empty) == ranked(made, None)
+
+
+def test_rivals_teach_the_queries() -> None:
+    made, heads = batch(QUERIES[:1]), Heads(HIDDEN, PIECES)
+    queries, vectors = random_vectors(made)
+    rivals = remembered((5,), says=(6,))
+    losses.ranking(heads, made, matched(made, queries, vectors), vectors, rivals)[0].backward()
+    assert queries.grad is not None
+    with_rivals, queries = queries.grad, queries.detach().requires_grad_()
+    losses.ranking(heads, made, matched(made, queries, vectors), vectors)[0].backward()
+    assert queries.grad is not None
+    assert not torch.equal(queries.grad, with_rivals)
+    assert not rivals.vectors.requires_grad
+
+
+def test_questions_rank_pages_and_match_no_patch() -> None:
+    made = question(0, (6, 9))
+    queries, vectors = perfect(made)
+    found = matched(made, queries, vectors)
+    assert found.token.tolist() == [-1, 6, 9]
+    assert found.instance.tolist() == [NOT_TEXT, NOT_FROM_PAGE, NOT_FROM_PAGE]
+    assert value(losses.matching(Heads(HIDDEN, PIECES), made, found, vectors)[0]) == 0
+    # The third crop shows as much of it as the first, but not all: the two are rivals.
+    assert ranked(made, None) == pytest.approx(torch.tensor(2.0).log().item(), abs=0.05)
+    # A page that has all that was asked for is none.
+    assert ranked(made, remembered((6, 9))) == ranked(made, None)
+    assert ranked(made, remembered((6,), says=(9,))) > ranked(made, None) + 0.6
 
 
 def test_gradients_reach_both_sides_and_the_temperatures() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from colpali_serve.training.learning import questions
-from colpali_serve.training.learning.crops import QUERY_PADS, Batch, CropMaker, Crops
+from colpali_serve.training.learning.asked import QUERY_PADS
+from colpali_serve.training.learning.crops import Batch, CropMaker, Crops
 from colpali_serve.training.learning.losses import Heads
 from colpali_serve.training.learning.questions import Examples, PatchBank, Questions, asking
 from colpali_serve.training.semantics.asker import Asker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def pages(face: Path) -> tuple[Labelled, ...]:
     maker = PageMaker(materials.said(), Fonts((face,), ()), 0, scans=0.0)
     drawn = [maker.page("article", points=14) for _ in range(4)]
     label = Labeller(tokenizer())
-    return tuple(Labelled(page.pixels, label(page.words)) for page in drawn)
+    return tuple(
+        Labelled(page.pixels, label(page.words), tuple(word.text for word in page.words))
+        for page in drawn
+    )
 
 
 @cache
@@ -62,13 +66,16 @@ def trainer(face: Path, folder: Path, seed: int = 0) -> Trainer:
     else:
         model, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
         initial.initialise(model, seed)
-    return Trainer(model, processor, CropMaker(pages(face), tokenizer()), examples(), seed, folder)
+    asker = Asker(materials.documents(), {})
+    crops = CropMaker(pages(face), tokenizer(), asker)
+    return Trainer(model, processor, crops, examples(), seed, folder)
 
 
 def weights(made: Trainer) -> dict[str, torch.Tensor]:
     heads = {f"heads.{name}": part for name, part in made.heads.state_dict().items()}
     masters = {f"master {n}": part for n, part in enumerate(made.optimiser.masters())}
-    return {**made.model.state_dict(), **heads, **masters, **made.bank.state()}
+    memory = {f"memory {name}": part for name, part in vars(made.memory.rivals()).items()}
+    return {**made.model.state_dict(), **heads, **masters, **made.bank.state(), **memory}
 
 
 class _InterruptedError(Exception):
@@ -101,6 +108,40 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     assert [now.step for now in whole] == [1, 2, 3, 4, 5, 6]
     for now, same in zip(whole, [*first[:3], *second], strict=True):
         assert now.figures == same.figures
+    expected = weights(straight)
+    for name, part in weights(resumed).items():
+        assert torch.equal(part, expected[name]), name
+
+
+def whole_pages(steps: int) -> Stage:
+    one = Share(Crops(architecture.GRID, architecture.GRID, 1, 2, questions=2), 1.0, 1.0)
+    return replace(stage("pages", steps, questions=0.0), shares=(one,))
+
+
+def test_whole_pages_are_remembered_beyond_an_interruption(
+    face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAVE_EVERY", 2)
+    straight, seen = trainer(face, tmp_path / "straight"), list[Reached]()
+    straight.run(whole_pages(3), seen.append, every=1)
+    rivals = straight.memory.rivals()
+    assert len(rivals.vectors) == 3
+    # Of the first page nothing was to be told apart: it was alone, and there was no other.
+    assert seen[0].figures["page rank loss"] == 0
+    assert all(now.figures["page rank loss"] > 0 for now in seen[1:])
+    assert not any("rank loss" in now.figures for now in seen)
+    # Each shows what is on one of the pages.
+    shown = [set(page.labels.pieces.tolist()) for page in pages(face)]
+    for row in rivals.shows:
+        assert any(set(row.nonzero()[:, 0].tolist()) <= one for one in shown)
+        assert row.any()
+
+    with pytest.raises(_InterruptedError):
+        trainer(face, tmp_path / "halved").run(whole_pages(3), interrupting(3, []), every=1)
+    resumed, after = trainer(face, tmp_path / "halved"), list[Reached]()
+    assert len(resumed.memory.rivals().vectors) == 2
+    resumed.run(whole_pages(3), after.append, every=1)
+    assert [now.figures for now in after] == [seen[2].figures]
     expected = weights(straight)
     for name, part in weights(resumed).items():
         assert torch.equal(part, expected[name]), name

@@ -52,7 +52,6 @@ def test_a_file_name_counts_once(folder: Path, tmp_path_factory: pytest.TempPath
     found = fonts.usable([folder, other])
     assert [path for path in found if path.name == "a.ttf"] == [folder / "a.ttf"]
     assert fonts.usable([other]) == (other / "a.ttf",)
-    assert fonts.usable([folder], ["*.otf"]) == ()
 
 
 def test_widths_are_those_that_the_pen_moves(face: Path) -> None:

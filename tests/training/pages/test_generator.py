@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from colpali_serve.training.pages.fonts import Fonts
-from colpali_serve.training.pages.generator import KINDS, SIDE, Page, PageMaker
+from colpali_serve.training.pages.generator import KINDS, PageMaker
+from colpali_serve.training.pages.seeing import SIDE, Page
 from colpali_serve.training.pages.wording import Vocabulary, is_held_out
 from colpali_serve.training.text.documents import Document, Section
 from tests.training.materials import WORDS, said

@@ -57,6 +57,28 @@ def test_without_synonyms_questions_are_in_the_pages_words_or_its_headings() -> 
     assert shared / len(asked) > 0.7
 
 
+def test_a_question_about_words_alone_is_of_those_words() -> None:
+    page = [*WORDS[:12], "castle.", "Remove", "the", "river", "from", "a", "garden", "now."]
+    framing = words(" ".join(FUNCTION_WORDS))
+    framing |= words(
+        "tell explain happens mean find purpose way possible page know handled controls"
+    )
+    made, rng, found = asker(), random.Random(0), []
+    for _ in range(200):
+        question = made.question(rng, page)
+        assert words(question) - framing <= words(" ".join(page))
+        found.append(question)
+    assert len(set(found)) > 150
+    # In the forms that people ask in, as a run of words, and by rare words alone.
+    assert any(question.startswith("how do i ") for question in found)
+    assert any(question in " ".join(page) for question in found if question.count(" ") > 1)
+
+
+def test_nothing_is_asked_about_an_empty_page() -> None:
+    rng = random.Random(0)
+    assert {asker().question(rng, ()) for _ in range(40)} == {""}
+
+
 def test_reworded_questions_use_the_table() -> None:
     made = Asker(documents(), TABLE)
     rng = random.Random(0)
