@@ -23,10 +23,10 @@ TRAINED ?= training/.work/tiny
 CHECKPOINT ?= checkpoints/colpali-tiny
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types format train-tiny eval-tiny clean
+.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode clean
 
 help:  ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
@@ -77,11 +77,15 @@ train-tiny: $(VENV)/train.stamp  ## Train colpali-tiny from nothing (hours; goes
 	$(BIN)/python -m colpali_serve.training tokenizer
 	$(BIN)/python -m colpali_serve.training synonyms
 	$(BIN)/python -m colpali_serve.training pages
+	$(BIN)/python -m colpali_serve.training prints
 	$(BIN)/python -m colpali_serve.training train --out $(TRAINED) --device $(DEVICE) $(if $(STAGE),--stage $(STAGE))
 
 eval-tiny: $(VENV)/run.stamp  ## Judge a checkpoint on pages it never saw, into training/RESULTS.md: CHECKPOINT=<folder>
 	$(BIN)/python -m colpali_serve.training evaluation real --checkpoint $(CHECKPOINT)
 	$(BIN)/python -m colpali_serve.training evaluation synthetic --checkpoint $(CHECKPOINT)
+
+bench-encode: $(VENV)/run.stamp  ## Measure the encoder against the bare colpali-engine loop, in process and through the Flow
+	$(BIN)/python -m benchmarks.encode
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

@@ -2,210 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from itertools import islice
+from types import TracebackType
+from typing import Self
 
-from PIL import Image
-
-from colpali_serve.engine.forward import Grid, embed_batch, grids, page_batch, query_batch
-from colpali_serve.engine.images import decode_data_uri, decode_image
-from colpali_serve.engine.isolation import run_isolated
+from colpali_serve.engine.backlog import Backlog
+from colpali_serve.engine.device import Device
+from colpali_serve.engine.items import Encoded, ImageInput, Input, TextInput
 from colpali_serve.engine.loading import LoadedModel, load_model
-from colpali_serve.engine.pooling import pool
-from colpali_serve.engine.queries import QueryGuard
+from colpali_serve.engine.machine import choose_host_threads, choose_threads, choose_workers
+from colpali_serve.engine.observing import Observer
+from colpali_serve.engine.pipeline import Pipeline, Result
+from colpali_serve.engine.preparing import Preparer
 from colpali_serve.engine.settings import EncoderSettings
-from colpali_serve.schemas import (
-    ColPaliError,
-    Embedding,
-    InvalidPageError,
-    InvalidQueryError,
-    owner,
-)
+from colpali_serve.schemas import OverloadedError
 
-_CUDA_BATCH = 8
-_TEXT_BATCH = 32
-"""Queries are a few vectors each: they go together whatever the batch of pages."""
+__all__ = ["Encoded", "Encoder", "ImageInput", "TextInput"]
 
-
-@dataclass(frozen=True)
-class ImageInput:
-    """An encoded image to embed.
-
-    Attributes:
-        id: Its name.
-        data: Encoded bytes.
-        url: Or a `data:` URI.
-        kind: "page", or "query" for search by image.
-    """
-
-    id: str
-    data: bytes | None = None
-    url: str | None = None
-    kind: str = "page"
-
-    @property
-    def owner(self) -> str:
-        """How errors call it."""
-        return owner(self.kind, self.id)
-
-
-@dataclass(frozen=True)
-class TextInput:
-    """A text query to embed.
-
-    Attributes:
-        id: Its name.
-        text: What to look for.
-    """
-
-    id: str
-    text: str
-
-    @property
-    def owner(self) -> str:
-        """How errors call it."""
-        return owner("query", self.id)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An embedding.
-
-    Attributes:
-        embedding: float32 (n_vectors, dim), unit rows, no padding rows.
-        grid: Patch columns and rows of an image that was not pooled, else None.
-    """
-
-    embedding: Embedding
-    grid: Grid | None = None
+_MEBIBYTE = 1024**2
 
 
 class Encoder:
-    """Embeds pages and queries with one proved model.
+    """Embeds pages and queries with one proved model, from any number of threads at once.
+
+    Requests share the device: what waits goes together, queries before pages. Close it when done,
+    or use it in a `with` statement.
 
     Args:
         loaded: The model.
-        settings: Limits, batch size and pooling.
+        settings: Limits, batches, queue and pooling.
+        observer: Is told what happens.
     """
 
-    def __init__(self, loaded: LoadedModel, settings: EncoderSettings) -> None:
+    def __init__(
+        self, loaded: LoadedModel, settings: EncoderSettings, observer: Observer | None = None
+    ) -> None:
+        observer = observer or Observer()
         self.loaded = loaded
         self.settings = settings
-        self._guard = QueryGuard(loaded.processor, settings)
-        self._batch_size = settings.batch_size or (
-            _CUDA_BATCH if loaded.device.type == "cuda" else 1
+        threads = choose_threads(settings.threads)
+        alone = loaded.family.stateful_forward
+        workers = choose_workers(settings.workers, threads, loaded.device, alone)
+        host_threads = choose_host_threads(settings.host_threads)
+        self._pipeline = Pipeline(
+            Preparer(loaded, settings, observer),
+            Device(loaded, settings, workers, threads, observer),
+            Backlog(settings.max_queue_items, settings.max_queue_mb * _MEBIBYTE),
+            observer,
+            host_threads,
+            settings.batch_size,
         )
+        # In process one caller keeps no more in the queue than keeps the device busy.
+        self._window = max(1, min(settings.max_queue_items, 4 * (host_threads + workers)) // 2)
+        self._pipeline.start()
 
     @classmethod
-    def load(cls, settings: EncoderSettings) -> Encoder:
-        """Load and prove the model that the settings name.
+    def load(cls, settings: EncoderSettings, observer: Observer | None = None) -> Encoder:
+        """Load and prove the model that the settings name, and measure how large batches may be.
 
         Raises:
             ConfigError: The device is not there.
             ModelLoadError: The checkpoint could not be found, loaded or proved.
         """
-        return cls(load_model(settings), settings)
+        return cls(load_model(settings), settings, observer)
 
-    def embed_images(
-        self, inputs: Sequence[ImageInput], pool_factor: int | None = None
-    ) -> list[Encoded | ColPaliError]:
-        """Embed page images, of any mixture of sizes and formats.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what is on the device, fail what waits, end the threads."""
+        self._pipeline.close()
+
+    def submit(
+        self, inputs: Sequence[Input], pool_factor: int | None = None, dtype: str = "float32"
+    ) -> list[Future[Result]]:
+        """Queue items that belong together: all of them, or none.
 
         Args:
-            inputs: The images.
+            inputs: Images and texts.
+            pool_factor: Overrides the setting. Pages are pooled, queries never.
+            dtype: Of the embeddings, "float32" or "float16".
+
+        Returns:
+            One future an item, in order. It gets an `Encoded` or the typed error of the item, and
+            raises nothing. Cancelling it drops the item, unless the device has it already; tell
+            `forget_cancelled` when a request's are cancelled.
+
+        Raises:
+            OverloadedError: The queue is full.
+            ServiceUnavailableError: The encoder is closed.
+        """
+        return self._pipeline.submit(inputs, pool_factor or self.settings.pool_factor, dtype)
+
+    def forget_cancelled(self) -> None:
+        """Let items whose futures were cancelled leave the queue at once."""
+        self._pipeline.forget_cancelled()
+
+    def embed_images(
+        self, inputs: Iterable[ImageInput], pool_factor: int | None = None
+    ) -> list[Result]:
+        """Embed images, of any mixture of sizes and formats, and wait for them.
+
+        Args:
+            inputs: The images; an iterator is read as far as there is room.
             pool_factor: Overrides the setting.
 
         Returns:
-            One entry an image, in order; for a bad image the error that it got.
+            One entry an image, in order; for a bad image the error that it got. float32.
         """
-        results: list[Encoded | ColPaliError] = []
-        factor = pool_factor or self.settings.pool_factor
-        for start in range(0, len(inputs), self._batch_size):
-            results += self._embed_chunk(inputs[start : start + self._batch_size], factor)
-        return results
+        return self._embed(inputs, pool_factor)
 
-    def embed_texts(self, inputs: Sequence[TextInput]) -> list[Encoded | ColPaliError]:
-        """Embed text queries.
+    def embed_texts(self, inputs: Iterable[TextInput]) -> list[Result]:
+        """Embed text queries and wait for them.
 
         Args:
             inputs: The queries.
 
         Returns:
-            One entry a query, in order; for a bad query the error that it got.
+            One entry a query, in order; for a bad query the error that it got. float32.
         """
-        results: list[Encoded | ColPaliError] = []
-        for start in range(0, len(inputs), _TEXT_BATCH):
-            chunk = inputs[start : start + _TEXT_BATCH]
-            checked = [self._check_text(entry) for entry in chunk]
-            good = [entry for entry in checked if isinstance(entry, TextInput)]
-            encoded = iter(run_isolated(good, self._run_texts, _name))
-            results += [
-                entry if isinstance(entry, ColPaliError) else next(encoded) for entry in checked
-            ]
-        return results
+        return self._embed(inputs, None)
 
-    def _embed_chunk(
-        self, inputs: Sequence[ImageInput], pool_factor: int
-    ) -> list[Encoded | ColPaliError]:
-        decoded = [self._decode(entry) for entry in inputs]
-        good = [
-            (entry, image)
-            for entry, image in zip(inputs, decoded, strict=True)
-            if isinstance(image, Image.Image)
-        ]
-
-        def run(items: Sequence[tuple[ImageInput, Image.Image]]) -> list[Encoded]:
-            images = [image for _, image in items]
-            batch = page_batch(self.loaded, images)
-            places: list[Grid | None] = [*grids(self.loaded, batch, images)]
-            rows = embed_batch(self.loaded, batch)
-            if pool_factor > 1:
-                rows = [pool(embedding, pool_factor) for embedding in rows]
-                places = [None] * len(rows)
-            return [Encoded(*pair) for pair in zip(rows, places, strict=True)]
-
-        encoded = iter(run_isolated(good, run, lambda pair: _name(pair[0])))
-        return [image if isinstance(image, ColPaliError) else next(encoded) for image in decoded]
-
-    def _run_texts(self, items: Sequence[TextInput]) -> list[Encoded]:
-        batch = query_batch(self.loaded, [entry.text for entry in items])
-        return [Encoded(embedding) for embedding in embed_batch(self.loaded, batch)]
-
-    def _decode(self, entry: ImageInput) -> Image.Image | ColPaliError:
+    def _admitted(
+        self, entry: Input, pool_factor: int | None, may_wait: bool
+    ) -> list[Future[Result]]:
         try:
-            data = entry.data
-            if data is not None and entry.url is not None:
-                raise InvalidPageError(
-                    f"{entry.owner}: has an image and a url, expected one of them", entry.id
-                )
-            if data is None:
-                if entry.url is None:
-                    raise InvalidPageError(
-                        f"{entry.owner}: has no image, expected image bytes or a data: URI",
-                        entry.id,
-                    )
-                data = decode_data_uri(entry.url, entry.owner, entry.id, self.settings)
-            image = decode_image(data, entry.owner, entry.id, self.settings)
-            most = self.loaded.family.max_aspect
-            aspect = max(image.size) / min(image.size)
-            if most is not None and aspect > most:
-                raise InvalidPageError(
-                    f"{entry.owner}: image is {image.width}x{image.height}, a ratio of "
-                    f"{aspect:.0f}:1, expected at most {most:.0f}:1",
-                    entry.id,
-                )
-        except InvalidPageError as error:
-            if entry.kind == "query":
-                return InvalidQueryError(error.message, error.item)
-            return error
-        return image
+            return self.submit([entry], pool_factor)
+        except OverloadedError:
+            if may_wait:
+                return []
+            raise  # others fill the queue
 
-    def _check_text(self, entry: TextInput) -> TextInput | InvalidQueryError:
+    def _embed(self, inputs: Iterable[Input], pool_factor: int | None) -> list[Result]:
+        source = iter(inputs)
+        waiting: list[Future[Result]] = []
+        results: list[Result] = []
         try:
-            return TextInput(entry.id, self._guard.check(entry.text, entry.owner, entry.id))
-        except InvalidQueryError as error:
-            return error
-
-
-def _name(entry: ImageInput | TextInput) -> tuple[str, str]:
-    return entry.owner, entry.id
+            while True:
+                for entry in islice(source, self._window - len(waiting)):
+                    # Nobody is turned away here: what does not fit waits for what came before.
+                    while not (queued := self._admitted(entry, pool_factor, bool(waiting))):
+                        results.append(waiting.pop(0).result())
+                    waiting += queued
+                if not waiting:
+                    return results
+                results.append(waiting.pop(0).result())
+        finally:
+            for future in waiting:
+                future.cancel()
+            if waiting:
+                self.forget_cancelled()

@@ -21,6 +21,10 @@ class Family:
             in both directions when it is alone and only backwards when it is padded; with zeros
             it is both directions always, which is what the published checkpoints learned.
         augments_queries: Whether colpali-engine appends ten augmentation tokens to a query.
+        one_page_prompt: Whether every page has the same text around it, and as many patches: then
+            that text is tokenised once, not with every page.
+        stateful_forward: Whether its forward leaves something on the model that a second one at the
+            same time could read: Qwen's keep their rotary offsets there.
         max_aspect: Largest ratio of an image's sides that the processor takes, if it has one.
         key_mapping: Renames of checkpoint keys beyond those that the model class knows.
     """
@@ -30,18 +34,23 @@ class Family:
     model_type: str
     zero_query_types: bool = False
     augments_queries: bool = True
+    one_page_prompt: bool = False
+    stateful_forward: bool = False
     max_aspect: float | None = None
     key_mapping: Mapping[str, str] = field(default_factory=dict)
 
 
-_QWEN_MAX_ASPECT = 200.0  # transformers' smart_resize refuses more
+def _qwen(name: str, processor: str, model_type: str) -> Family:
+    # transformers' smart_resize refuses larger ratios of an image's sides.
+    return Family(name, processor, model_type, stateful_forward=True, max_aspect=200.0)
+
 
 FAMILIES: tuple[Family, ...] = (
-    Family("ColPali", "ColPaliProcessor", "paligemma", zero_query_types=True),
-    Family("ColQwen2", "ColQwen2Processor", "qwen2_vl", max_aspect=_QWEN_MAX_ASPECT),
-    Family("ColQwen2_5", "ColQwen2_5_Processor", "qwen2_5_vl", max_aspect=_QWEN_MAX_ASPECT),
-    Family("ColQwen3", "ColQwen3Processor", "qwen3_vl", max_aspect=_QWEN_MAX_ASPECT),
-    Family("ColQwen3_5", "ColQwen3_5Processor", "qwen3_5", max_aspect=_QWEN_MAX_ASPECT),
+    Family("ColPali", "ColPaliProcessor", "paligemma", zero_query_types=True, one_page_prompt=True),
+    _qwen("ColQwen2", "ColQwen2Processor", "qwen2_vl"),
+    _qwen("ColQwen2_5", "ColQwen2_5_Processor", "qwen2_5_vl"),
+    _qwen("ColQwen3", "ColQwen3Processor", "qwen3_vl"),
+    _qwen("ColQwen3_5", "ColQwen3_5Processor", "qwen3_5"),
     Family("ColIdefics3", "ColIdefics3Processor", "idefics3"),
     Family("ColModernVBert", "ColModernVBertProcessor", "modernvbert"),
     Family(

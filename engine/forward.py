@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,9 +27,20 @@ def page_batch(loaded: LoadedModel, images: Sequence[Image.Image]) -> dict[str, 
         Every tensor that the model takes; all but `labels`, which would only make it compute a
         loss over its vocabulary. (Qwen 2.5 and Gemma 3 are silently wrong without all the rest.)
     """
+    if loaded.family.one_page_prompt:
+        pixels = loaded.processor.image_processor(images=list(images), return_tensors="pt")
+        text = _page_text(loaded.processor)
+        return {**{key: rows.repeat(len(images), 1) for key, rows in text.items()}, **pixels}
     batch = dict(loaded.processor.process_images(list(images)))
     batch.pop("labels", None)
     return batch
+
+
+@lru_cache(maxsize=8)
+def _page_text(processor: Any) -> dict[str, torch.Tensor]:
+    """What a family's processor gives for any page, without its pixels."""
+    batch = dict(processor.process_images([Image.new("RGB", (32, 32), "white")]))
+    return {key: rows for key, rows in batch.items() if key not in ("labels", "pixel_values")}
 
 
 def query_batch(loaded: LoadedModel, texts: Sequence[str]) -> dict[str, Any]:
@@ -46,6 +58,38 @@ def query_batch(loaded: LoadedModel, texts: Sequence[str]) -> dict[str, Any]:
     return batch
 
 
+def rows_of(loaded: LoadedModel, batch: dict[str, Any]) -> torch.Tensor:
+    """Run the model on a batch that is on its device.
+
+    Args:
+        loaded: The model.
+        batch: What it takes.
+
+    Returns:
+        (items, length, dim) on the device, rows of unit norm, padding rows zero.
+    """
+    if "pixel_values" in batch:
+        batch = {**batch, "pixel_values": batch["pixel_values"].to(loaded.dtype)}
+    with torch.inference_mode():
+        if loaded.family.name == "ColPali" and not loaded.model.mask_non_image_embeddings:
+            return _colpali_rows(loaded.model, batch)
+        rows: torch.Tensor = loaded.model(**batch)
+        return rows
+
+
+def _colpali_rows(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """What ColPali's forward gives, to the bit, without what else it does.
+
+    It keeps the hidden states of all layers and runs the vocabulary head, which costs a large
+    model gigabytes a page.
+    """
+    hidden = model.model.model(**batch, use_cache=False).last_hidden_state
+    rows: torch.Tensor = model.custom_text_proj(hidden)
+    real: torch.Tensor = batch["attention_mask"].unsqueeze(-1)
+    unit: torch.Tensor = rows / rows.norm(dim=-1, keepdim=True)
+    return unit * real
+
+
 def embed_batch(loaded: LoadedModel, batch: dict[str, Any]) -> list[Embedding]:
     """Run the model.
 
@@ -61,10 +105,7 @@ def embed_batch(loaded: LoadedModel, batch: dict[str, Any]) -> list[Embedding]:
         key: value.to(loaded.device) if isinstance(value, torch.Tensor) else value
         for key, value in batch.items()
     }
-    if "pixel_values" in on_device:
-        on_device["pixel_values"] = on_device["pixel_values"].to(loaded.dtype)
-    with torch.inference_mode():
-        rows = loaded.model(**on_device).float().cpu()
+    rows = rows_of(loaded, on_device).float().cpu()
     real = batch["attention_mask"].bool().cpu()
     return [item[mask].numpy() for item, mask in zip(rows, real, strict=True)]
 

@@ -17,6 +17,7 @@ def run_isolated(
     items: Sequence[Item],
     run: Callable[[Sequence[Item]], Iterable[Result]],
     name: Callable[[Item], tuple[str, str]],
+    failed: Callable[[Sequence[Item], bool], None] = lambda items, out_of_memory: None,
 ) -> list[Result | EncodingError]:
     """Run `run` over a batch; where it fails, halve the batch until the guilty item is alone.
 
@@ -24,6 +25,7 @@ def run_isolated(
         items: The batch.
         run: Gives one result an item, in order, or raises for the whole batch.
         name: How errors call an item, and its id.
+        failed: Told of each batch of several items that failed, and whether for want of memory.
 
     Returns:
         One result an item, in order; an `EncodingError` in place of an item that fails alone,
@@ -46,5 +48,7 @@ def run_isolated(
         error.__traceback__ = None  # frames would keep the failed batch's tensors alive
     if out_of_memory:
         torch.cuda.empty_cache()
+    failed(items, out_of_memory)
     middle = len(items) // 2
-    return run_isolated(items[:middle], run, name) + run_isolated(items[middle:], run, name)
+    halves = (items[:middle], items[middle:])
+    return [result for half in halves for result in run_isolated(half, run, name, failed)]

@@ -83,3 +83,27 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 def choose_threads(threads: int | None) -> int:
     """CPU threads for one forward: as set, else half of the usable cores, at least one."""
     return threads if threads is not None else max(1, usable_cores() // 2)
+
+
+def choose_workers(workers: int | None, threads: int, device: torch.device, alone: bool) -> int:
+    """Forwards at a time: as set, else as many as fit the cores; one on CUDA.
+
+    Args:
+        workers: The setting.
+        threads: CPU threads of one forward.
+        device: Where they run.
+        alone: Whether the family's forward must not run twice at once.
+
+    Raises:
+        ConfigError: Several were asked for where there may be only one.
+    """
+    most = 1 if alone or device.type == "cuda" else None
+    if workers is not None and most is not None and workers > most:
+        why = "on CUDA" if device.type == "cuda" else "for this family, whose forward keeps state"
+        raise ConfigError(f"setting 'workers' is {workers}, expected 1 {why}", "workers")
+    return workers or most or max(1, usable_cores() // threads)
+
+
+def choose_host_threads(host_threads: int | None) -> int:
+    """Threads that decode and preprocess: as set, else one for each usable core."""
+    return host_threads if host_threads is not None else usable_cores()

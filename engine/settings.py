@@ -48,7 +48,14 @@ class EncoderSettings(Limits):
         attention: Attention implementation of transformers; "auto" lets it choose.
         threads: CPU threads for one forward; None takes half of the cores, which survives
             neighbours on the same cores (two threads on busy cores are far slower than one).
-        batch_size: Pages in one forward; None takes 8 on CUDA, 1 on a CPU.
+        workers: Forwards at a time on a CPU, each with `threads`; None takes as many as fit the
+            cores, for families whose forward may run twice at once. One on CUDA.
+        host_threads: Images decoded and preprocessed at a time; None takes the cores.
+        batch_patches: Patches of one forward, padding included; None measures at the start how
+            many are worth it.
+        batch_size: Items of one forward at most; None leaves it to the patches.
+        max_queue_items: Pages and queries that may wait; a request beyond it is refused at once.
+        max_queue_mb: MiB of images and texts that may wait, likewise.
         pool_factor: Pages keep about 1/pool_factor of their vectors; requests may ask otherwise.
         embedding_dtype: dtype in which embeddings leave; requests may ask otherwise.
         query_prefix: Text before each query. None takes what the checkpoint was trained with
@@ -65,7 +72,12 @@ class EncoderSettings(Limits):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
+    host_threads: int | None = Field(default=None, ge=1)
+    batch_patches: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
+    max_queue_items: int = Field(default=1024, ge=1)
+    max_queue_mb: int = Field(default=1024, ge=1)
     pool_factor: int = Field(default=1, ge=1)
     embedding_dtype: Literal["float16", "float32"] = "float16"
     query_prefix: str | None = None

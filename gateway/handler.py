@@ -20,6 +20,7 @@ from colpali_serve.gateway.internals import (
     executor_names,
     wrap_handlers,
 )
+from colpali_serve.gateway.leaving import CallsOfStreams, belongs, called_off_at_the_end
 from colpali_serve.gateway.redaction import (
     Failure,
     InternalError,
@@ -48,7 +49,10 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
     """
 
     def __init__(self, args: Any, logger: Any, routes: object = None, **kwargs: Any) -> None:
-        super().__init__(args, logger, **kwargs)
+        # Jina has a place for interceptors that trace; None where nothing is traced.
+        tracing = kwargs.pop("aio_tracing_client_interceptors", None) or []
+        interceptors = [*tracing, CallsOfStreams()]
+        super().__init__(args, logger, aio_tracing_client_interceptors=interceptors, **kwargs)
         self._routes = check_routes(routes, executor_names(self.streamer))
         # Without knowledge of the Executors everything is refused; the port is still closed then.
         self._table = RoutingTable({}, {})
@@ -75,7 +79,9 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
             except ColPaliError as error:
                 # Raised out of here it would end the stream, with every other request in it.
                 return _done(Failure.of(request, error)), None
-            return asyncio.ensure_future(self._settle(request, future)), floating
+            task = asyncio.ensure_future(self._settle(request, future))
+            belongs(task)
+            return task, floating
 
         return handle
 
@@ -135,6 +141,29 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
             self.logger.error(text, exc_info=exc_info)
         else:
             self.logger.info(text)
+
+    async def stream(
+        self, request_iterator: Any, context: Any = None, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Answer a stream of requests; what its caller leaves behind is called off.
+
+        Jina lets requests run on whose caller has gone, and Executors work for nobody.
+
+        Args:
+            request_iterator: The requests.
+            context: gRPC's context.
+            args: What Jina passes on.
+            kwargs: What Jina passes on.
+
+        Yields:
+            The responses.
+        """
+        with called_off_at_the_end():
+            async for response in super().stream(request_iterator, context, *args, **kwargs):
+                yield response
+
+    # Jina serves the stream by this name, too.
+    Call = stream
 
     async def stream_doc(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Refuse to stream one document's answers: no endpoint of this project does so.

@@ -83,6 +83,7 @@ _CLASSES: tuple[type[ColPaliError], ...] = (
     EmbeddingShapeError,
     EncodingError,
     OverloadedError,
+    ServiceUnavailableError,
 )
 _MAX_ID_SHOWN = 100
 _BY_NAME = {cls.__name__: cls for cls in _CLASSES}

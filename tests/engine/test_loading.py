@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
+from colpali_serve.engine.items import TextInput
 from colpali_serve.engine.loading import load_model
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import ConfigError, Embedding, ModelLoadError
 from tests.checkpoints import FAMILIES
+from tests.engine.batches import in_one_batch
 from tests.engine.reference import CLASSES
 
 Checkpoint = Callable[[str], Path]
@@ -28,9 +29,7 @@ def settings(folder: Path, **more: object) -> EncoderSettings:
 
 
 def query(folder: Path) -> Embedding:
-    result = Encoder.load(settings(folder)).embed_texts([TextInput("q", "total revenue")])[0]
-    assert isinstance(result, Encoded)
-    return result.embedding
+    return in_one_batch(load_model(settings(folder)), [TextInput("q", "total revenue")])[0]
 
 
 def copy(folder: Path, to: Path) -> Path:
@@ -198,9 +197,8 @@ def test_cuda_is_refused_where_there_is_none() -> None:
 def test_attention_implementations_agree(attention: str, checkpoint: Checkpoint) -> None:
     loaded = load_model(settings(checkpoint("colpali"), attention=attention))
     assert loaded.model.config._attn_implementation == attention
-    encoder = Encoder(loaded, settings(checkpoint("colpali")))
-    result = encoder.embed_texts([TextInput("q", "total revenue")])[0]
-    np.testing.assert_allclose(result.embedding, query(checkpoint("colpali")), atol=1e-5)
+    (result,) = in_one_batch(loaded, [TextInput("q", "total revenue")])
+    np.testing.assert_allclose(result, query(checkpoint("colpali")), atol=1e-5)
 
 
 def test_fingerprint_follows_files_and_choices(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import torch
 from colpali_serve.engine.machine import (
     choose_device,
     choose_dtype,
+    choose_host_threads,
     choose_threads,
+    choose_workers,
     cpu_has_bfloat16,
     usable_cores,
 )
@@ -58,6 +60,30 @@ def test_cores_follow_the_containers_quota(content: str, most: int, tmp_path: Pa
 def test_threads() -> None:
     assert choose_threads(3) == 3
     assert choose_threads(None) == max(1, usable_cores() // 2)
+
+
+def test_host_threads() -> None:
+    assert choose_host_threads(3) == 3
+    assert choose_host_threads(None) == usable_cores()
+
+
+def test_workers_fill_the_cores_where_a_forward_may_run_twice() -> None:
+    cpu, card = torch.device("cpu"), torch.device("cuda", 0)
+    assert choose_workers(None, 1, cpu, alone=False) == usable_cores()
+    assert choose_workers(None, 10_000, cpu, alone=False) == 1
+    assert choose_workers(5, 1, cpu, alone=False) == 5
+    for device, alone in ((cpu, True), (card, False), (card, True)):
+        assert choose_workers(None, 1, device, alone) == 1
+        assert choose_workers(1, 1, device, alone) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [("cpu", "for this family, whose forward keeps state"), ("cuda", "on CUDA")],
+)
+def test_more_workers_than_there_may_be_are_refused(device: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"setting 'workers' is 2, expected 1 {why}"):
+        choose_workers(2, 1, torch.device(device), alone=True)
 
 
 def test_device() -> None:

@@ -4,49 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from colpali_serve.engine.loading import LoadedModel, load_model
+from colpali_serve.engine.loading import LoadedModel
 from colpali_serve.engine.proof import check_report, prove
-from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import ModelLoadError
 
-
-@pytest.fixture
-def colpali(checkpoint: Callable[[str], Path]) -> LoadedModel:
-    return load_model(
-        EncoderSettings(model=str(checkpoint("colpali")), device="cpu", dtype="float32")
-    )
+Load = Callable[..., LoadedModel]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_queries_that_depend_on_their_batch_are_caught(
-    dtype: str, checkpoint: Callable[[str], Path]
-) -> None:
-    settings = EncoderSettings(model=str(checkpoint("colpali")), device="cpu", dtype=dtype)
-    loaded = load_model(settings)
+def test_queries_that_depend_on_their_batch_are_caught(dtype: str, load: Load) -> None:
+    loaded = load("colpali", dtype)
     without_fix = replace(loaded, family=replace(loaded.family, zero_query_types=False))
     with pytest.raises(ModelLoadError, match="between alone and in a batch"):
         prove(without_fix)
 
 
-def test_rows_that_are_not_of_unit_norm_are_caught(colpali: LoadedModel) -> None:
-    forward = colpali.model.forward
-    colpali.model.forward = lambda **batch: forward(**batch) * 1.01
+def test_rows_that_are_not_of_unit_norm_are_caught(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load("colqwen2")
+    forward = loaded.model.forward
+    monkeypatch.setattr(loaded.model, "forward", lambda **batch: forward(**batch) * 1.01)
     with pytest.raises(ModelLoadError, match=r"0\.01 away from unit norm"):
-        prove(colpali)
+        prove(loaded)
 
 
-def test_a_model_that_cannot_run_is_caught(colpali: LoadedModel) -> None:
+@pytest.mark.parametrize("family", ["colpali", "colqwen2"])
+def test_a_model_that_cannot_run_is_caught(
+    family: str, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(**batch: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
 
-    colpali.model.forward = broken
+    loaded = load(family)
+    # ColPali's forward is passed by, for what is inside it.
+    inner = loaded.model.model.model if family == "colpali" else loaded.model
+    monkeypatch.setattr(inner, "forward", broken)
     with pytest.raises(ModelLoadError, match="probe page cannot be embedded: no kernel image"):
-        prove(colpali)
+        prove(loaded)
 
 
 def test_a_report_names_the_first_keys() -> None:

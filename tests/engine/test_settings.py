@@ -32,9 +32,12 @@ def test_the_environment_is_read_at_call_time(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"modle": "x"}, "setting 'modle' is unknown, expected one of attention, batch_size"),
+        ({"modle": "x"}, "setting 'modle' is unknown, expected one of attention, batch_"),
         ({"device": "tpu"}, "setting 'device' is 'tpu'"),
         ({"threads": 0}, "setting 'threads' is 0: input should be greater than or equal to 1"),
+        ({"workers": 0}, "setting 'workers' is 0: input should be greater than or equal to 1"),
+        ({"max_queue_items": 0}, "setting 'max_queue_items' is 0: input should be greater"),
+        ({"batch_patches": "many"}, "setting 'batch_patches' is 'many': input should be a valid"),
         ({"dtype": "int8"}, "setting 'dtype' is 'int8': input should be 'auto', 'float32'"),
     ],
 )

@@ -1,0 +1,130 @@
+"""The bare loop and the engine, each in a process of its own that waits for its turn."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from PIL import Image
+
+from benchmarks.measuring import Taken
+from benchmarks.roof import forward_flops, matmul_flops_a_second
+from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput
+from colpali_serve.engine.loading import LoadedModel, load_model
+from colpali_serve.engine.machine import usable_cores
+from colpali_serve.engine.settings import EncoderSettings
+
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+class Contender:
+    """A process that runs its work when it is told to; stop it when done.
+
+    Args:
+        work: Builds what is measured, in the new process; that takes page bytes and returns what
+            it has measured.
+        args: For `work`.
+    """
+
+    def __init__(self, work: Callable[..., Any], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, work, *args), daemon=True)
+        self._process.start()
+        self.facts: dict[str, Any] = self._answer()
+
+    def run(self, pages: Sequence[bytes]) -> Taken:
+        """Embed pages and say what it took."""
+        self._ours.send(list(pages))
+        found: Taken = self._answer()
+        return found
+
+    def _answer(self) -> Any:
+        answer = self._ours.recv()
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        return answer
+
+    def stop(self) -> None:
+        """End the process."""
+        with suppress(OSError):
+            self._ours.send(None)
+        self._process.join(30)
+        self._process.kill()
+
+
+def _serve(pipe: Connection, work: Callable[..., Any], *args: Any) -> None:
+    try:
+        facts, run = work(*args)
+        pipe.send(facts)
+        while (pages := pipe.recv()) is not None:
+            began, cpu = time.perf_counter(), time.process_time()
+            run(pages)
+            seconds, used = time.perf_counter() - began, time.process_time() - cpu
+            pipe.send(Taken(len(pages), seconds, used))
+    except Exception as error:  # noqa: BLE001  (the other process says what it was)
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+def bare_loop(settings: EncoderSettings, probe: Sequence[bytes]) -> Any:
+    """colpali-engine as its documentation uses it, with the batch size that is fastest on `probe`.
+
+    Decode, process, forward, one batch after the other, all cores for each step.
+    """
+    loaded = load_model(settings)
+    if loaded.device.type == "cpu":
+        torch.set_num_threads(usable_cores())
+
+    def run(pages: Sequence[bytes], size: int) -> None:
+        for start in range(0, len(pages), size):
+            images = [Image.open(io.BytesIO(p)).convert("RGB") for p in pages[start : start + size]]
+            batch = loaded.processor.process_images(images).to(loaded.device)
+            batch.pop("labels", None)  # else a loss is computed, which needs a vocabulary head
+            with torch.no_grad():
+                for embedding in loaded.model(**batch).cpu():
+                    embedding.float()
+
+    run(probe[:1], 1)
+    speeds: dict[int, float] = {}
+    for size in _BATCH_SIZES:
+        if size > len(probe):
+            break
+        began = time.perf_counter()
+        try:
+            run(probe[: max(size, 4)], size)
+        except torch.OutOfMemoryError:
+            break
+        speeds[size] = max(size, min(4, len(probe))) / (time.perf_counter() - began)
+        if speeds[size] < 0.8 * max(speeds.values()):
+            break
+    best = max(speeds, key=lambda size: speeds[size])
+    return {"batch_size": best, **_facts(loaded, probe)}, lambda pages: run(pages, best)
+
+
+def in_process(settings: EncoderSettings) -> Any:
+    """This project's engine, without a service around it."""
+    encoder = Encoder.load(settings)
+
+    def run(pages: Sequence[bytes]) -> None:
+        inputs = (ImageInput(str(number), page) for number, page in enumerate(pages))
+        for result in encoder.embed_images(inputs):
+            assert isinstance(result, Encoded), result
+
+    return {}, run
+
+
+def _facts(loaded: LoadedModel, probe: Sequence[bytes]) -> dict[str, Any]:
+    image = Image.open(io.BytesIO(probe[0])).convert("RGB")
+    return {
+        "device": str(loaded.device),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "page_flops": forward_flops(loaded, image),
+        "matmul_flops_s": matmul_flops_a_second(loaded.device, loaded.dtype),
+    }

@@ -1,0 +1,79 @@
+"""What goes into the encoder and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colpali_serve.engine.forward import Grid
+from colpali_serve.schemas import Embedding, owner
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An encoded image to embed.
+
+    Attributes:
+        id: Its name.
+        data: Encoded bytes.
+        url: Or a `data:` URI.
+        kind: "page", or "query" for search by image.
+    """
+
+    id: str
+    data: bytes | None = None
+    url: str | None = None
+    kind: str = "page"
+
+    @property
+    def owner(self) -> str:
+        """How errors call it."""
+        return owner(self.kind, self.id)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds while it waits."""
+        return len(self.data or b"") + len(self.url or "")
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """A text query to embed.
+
+    Attributes:
+        id: Its name.
+        text: What to look for.
+    """
+
+    id: str
+    text: str
+
+    @property
+    def kind(self) -> str:
+        """Always "query"."""
+        return "query"
+
+    @property
+    def owner(self) -> str:
+        """How errors call it."""
+        return owner("query", self.id)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds while it waits."""
+        return len(self.text)
+
+
+Input = ImageInput | TextInput
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An embedding.
+
+    Attributes:
+        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows.
+        grid: Patch columns and rows of an image that was not pooled, else None.
+    """
+
+    embedding: Embedding
+    grid: Grid | None = None
