@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,6 +22,8 @@ from colpali_serve.engine.loading import LoadedModel, load_model
 from colpali_serve.engine.machine import usable_cores
 from colpali_serve.engine.settings import EncoderSettings
 
+_PROBED = 4
+"""Pages by which a batch size is judged, at least."""
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
 
@@ -92,19 +96,23 @@ def bare_loop(settings: EncoderSettings, probe: Sequence[bytes]) -> Any:
 
     run(probe[:1], 1)
     speeds: dict[int, float] = {}
-    for size in _BATCH_SIZES:
-        if size > len(probe):
-            break
-        began = time.perf_counter()
+    for size in (size for size in _BATCH_SIZES if size <= len(probe)):
+        count = size * math.ceil(_PROBED / size)
+        pages = [probe[number % len(probe)] for number in range(count)]
         try:
-            run(probe[: max(size, 4)], size)
+            speeds[size] = max(_pages_a_second(partial(run, pages, size), count) for _ in range(2))
         except torch.OutOfMemoryError:
             break
-        speeds[size] = max(size, min(4, len(probe))) / (time.perf_counter() - began)
         if speeds[size] < 0.8 * max(speeds.values()):
             break
     best = max(speeds, key=lambda size: speeds[size])
     return {"batch_size": best, **_facts(loaded, probe)}, lambda pages: run(pages, best)
+
+
+def _pages_a_second(work: Callable[[], object], count: int) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
 
 
 def in_process(settings: EncoderSettings) -> Any:

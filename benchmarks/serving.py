@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -174,56 +175,46 @@ async def _under_load(
 
 @dataclass(frozen=True)
 class Overload:
-    """What became of many callers at once.
+    """What became of more callers than fit into the queue.
 
     Attributes:
-        served_s: Latencies of those that were served, in seconds.
-        refused: How many were turned away.
-        refusal_s: How long further callers waited for their refusal while the queue was full.
+        served: Posts that were answered.
+        refusal_s: How long each refusal took, in seconds, those of the first rush left out: there
+            the callers' own process is what is slow.
         resident_mb: Memory of the service before and its highest meanwhile, in MiB.
     """
 
-    served_s: tuple[float, ...]
-    refused: int
+    served: int
     refusal_s: tuple[float, ...]
     resident_mb: tuple[float, float]
 
 
-def overloaded(service: Service, page: bytes, callers: int) -> Overload:
-    """Let `callers` post a page each at the same moment; then one more tries again and again."""
-    return asyncio.run(_overloaded(service, page, callers))
+def overloaded(service: Service, page: bytes, callers: int, seconds: float) -> Overload:
+    """Let `callers` post a page each, over and over, and wait a second after a refusal."""
+    return asyncio.run(_overloaded(service, page, callers, seconds))
 
 
-async def _overloaded(service: Service, page: bytes, callers: int) -> Overload:
+async def _overloaded(service: Service, page: bytes, callers: int, seconds: float) -> Overload:
     client = AsyncColPaliClient("127.0.0.1", service.port, retries=0)
     before = highest = service.resident_mb()
-    served: list[float] = []
-    refused = 0
-
-    async def call(number: int) -> bool:
-        began = time.perf_counter()
-        try:
-            await client.embed_pages(PageDoc(id=str(number), image=page))
-        except OverloadedError:
-            return False
-        served.append(time.perf_counter() - began)
-        return True
+    served = 0
+    refusals: list[float] = []
+    begun = time.perf_counter()
 
     async def crowd(number: int) -> None:
-        nonlocal refused
-        if not await call(number):  # not `+=` of it: others count while this one waits
-            refused += 1
+        nonlocal served
+        while (began := time.perf_counter()) < begun + seconds:
+            try:
+                await client.embed_pages(PageDoc(id=str(number), image=page))
+                served += 1
+            except OverloadedError:
+                if began > begun + seconds / 3:
+                    refusals.append(time.perf_counter() - began)
+                await asyncio.sleep(random.uniform(1, 5))
 
     running = asyncio.gather(*map(crowd, range(callers)))
-    # All have been sent once the first refusal is back; this process is idle again.
-    while not refused and not running.done():
-        await asyncio.sleep(0.01)
-    refusals: list[float] = []
     while not running.done():
         highest = max(highest, service.resident_mb())
-        began = time.perf_counter()
-        if not await call(callers):
-            refusals.append(time.perf_counter() - began)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     await running
-    return Overload(tuple(served), refused, tuple(refusals), (before, highest))
+    return Overload(served, tuple(refusals), (before, highest))
