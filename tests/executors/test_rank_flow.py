@@ -106,12 +106,13 @@ def test_score_is_embedding_and_scoring(client: Client, images: list[Image.Image
     )
     in_steps = score(client, SCORE_EMBEDDINGS, embedded)
     at_once = score(client, SCORE, ScoreDoc(queries=queries(*TEXTS), pages=pages(images)))
-    np.testing.assert_allclose(at_once.scores, in_steps.scores, atol=1e-5)
+    # Sums over a query's vectors, each of which may differ by 1e-5 with its batch.
+    np.testing.assert_allclose(at_once.scores, in_steps.scores, atol=2e-4)
     assert at_once.queries[0].text == TEXTS[0]
     assert all(page.image is None and page.embedding is None for page in at_once.pages)
     # What has an embedding already is not computed again.
     half = ScoreDoc(queries=queries(*TEXTS), pages=embedded.pages)
-    np.testing.assert_allclose(score(client, SCORE, half).scores, in_steps.scores, atol=1e-5)
+    np.testing.assert_allclose(score(client, SCORE, half).scores, in_steps.scores, atol=2e-4)
 
 
 def test_parameters(client: Client, images: list[Image.Image]) -> None:

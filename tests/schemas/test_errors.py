@@ -12,7 +12,8 @@ from colpali_serve.schemas import (
     errors,
 )
 
-CLIENT_ONLY = {"ColPaliError", "ServiceUnavailableError", "RemoteError"}
+# A server says that it is shutting down, too.
+CLIENT_ONLY = {"ColPaliError", "RemoteError"}
 CLASSES = [
     value
     for value in vars(errors).values()
