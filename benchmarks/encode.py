@@ -7,7 +7,6 @@ Contenders take turns, so that a noisy machine is noisy for all of them; read th
 
 from __future__ import annotations
 
-import io
 import json
 import platform
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from rich.console import Console
 from benchmarks.contenders import Contender, bare_loop, in_process
 from benchmarks.measuring import Row, table
 from benchmarks.models import BUNDLED, CUDA_ONLY, SERVICE_COST, folder_of
-from benchmarks.pages import DPI, real_pages
+from benchmarks.pages import DPI, encoded, real_pages
 from benchmarks.serving import overloaded, served, under_load
 from colpali_serve.engine.machine import usable_cores
 from colpali_serve.engine.settings import EncoderSettings
@@ -48,8 +47,8 @@ def main(
     """Measure and print one table a model."""
     cuda = torch.cuda.is_available()
     names = models.split(",") if models else [SERVICE_COST, BUNDLED, *(CUDA_ONLY * cuda)]
-    report: dict[str, object] = {"machine": _machine(), "models": {}}
     found: dict[str, object] = {}
+    report: dict[str, object] = {"machine": _machine(), "models": found}
     for name in names:
         for kind in kinds.split(","):
             count = pages or (24 if name == BUNDLED and not cuda else 96)
@@ -59,7 +58,6 @@ def main(
             )
             print(table(title, rows, _BARE) + "\n")  # noqa: T201  (a table is what it is for)
             found[f"{name} {kind}"] = {"facts": facts, "rows": [row.as_json() for row in rows]}
-    report["models"] = found
     if overload:
         report["overload"] = _overload()
     out.write_text(json.dumps(report, indent=1))
@@ -108,7 +106,9 @@ def _overload() -> dict[str, object]:
     with folder_of(SERVICE_COST) as folder:
         env = {"COLPALI_MAX_QUEUE_ITEMS": str(_QUEUE)}
         with served(_ROOT / "flows" / "rank.yml", folder, env) as service:
-            page, small = real_pages(1, "png")[0], _small_page()
+            page = real_pages(1, "png")[0]
+            # Costs the callers, who share the cores, next to nothing to send.
+            small = encoded(Image.new("RGB", (300, 400), "white"), "png")
             under_load(service, [page] * 16, 8, with_query=False)
             alone = under_load(service, [page] * 8, 1, with_query=False)
             found = overloaded(service, small, 200, 15)
@@ -128,13 +128,6 @@ def _overload() -> dict[str, object]:
     for key, value in figures.items():
         print(f"- {key}: {value:.0f}" if isinstance(value, float) else f"- {key}: {value}")  # noqa: T201
     return figures
-
-
-def _small_page() -> bytes:
-    """A page that costs its callers, who share the cores, next to nothing to send."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (300, 400), "white").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _machine() -> dict[str, object]:

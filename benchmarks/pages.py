@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -22,20 +23,30 @@ def real_pages(count: int, kind: str) -> list[bytes]:
         count: How many; the PDFs have some 30, after which they come again.
         kind: "png" or "jpeg".
     """
-    images: list[Image.Image] = []
-    for path in sorted(_EXAMPLES.glob("*.pdf")):
-        for source in iter_pdf(path, path.stem, Reading(dpi=DPI)):
-            data = source.load().image
-            images.append(Image.open(io.BytesIO(data or b"")).convert("RGB"))
-    chosen = [
-        images[number * len(images) // min(count, len(images))]
-        for number in range(min(count, len(images)))
-    ]
-    encoded = [_encoded(image, kind) for image in chosen]
-    return [encoded[number % len(encoded)] for number in range(count)]
+    images = _rendered()
+    different = min(count, len(images))
+    chosen = [images[number * len(images) // different] for number in range(different)]
+    pages = [encoded(image, kind) for image in chosen]
+    return [pages[number % different] for number in range(count)]
 
 
-def _encoded(image: Image.Image, kind: str) -> bytes:
+@cache
+def _rendered() -> tuple[Image.Image, ...]:
+    """All pages of all example PDFs, rendered once for every model and kind of file."""
+    return tuple(
+        Image.open(io.BytesIO(source.load().image or b"")).convert("RGB")
+        for path in sorted(_EXAMPLES.glob("*.pdf"))
+        for source in iter_pdf(path, path.stem, Reading(dpi=DPI))
+    )
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """An image as a file.
+
+    Args:
+        image: RGB.
+        kind: "png" or "jpeg".
+    """
     buffer = io.BytesIO()
     if kind == "png":
         image.save(buffer, "PNG")

@@ -5,11 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measuring import Taken
-from colpali_serve.client import AsyncColPaliClient
+from colpali_serve.client import AsyncColPaliClient, ColPaliClient
+from colpali_serve.client.cli.server import free_port, running, wait_until_ready
 from colpali_serve.schemas import OverloadedError, PageDoc
 
-_READY_TIMEOUT_S = 900.0
 _QUERY = "how is the data checked"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -33,13 +28,8 @@ class Service:
     pid: int
 
     def _pids(self) -> list[int]:
-        parents = {}
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = path.read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            parents[int(path.parent.name)] = int(fields[1])
+        pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        parents = {pid: int(fields[1]) for pid in pids if (fields := _stat(pid))}
         family = [self.pid]
         for pid in family:
             family += [child for child, parent in parents.items() if parent == pid]
@@ -47,14 +37,8 @@ class Service:
 
     def cpu_seconds(self) -> float:
         """CPU time of all its processes so far."""
-        total = 0
-        for pid in self._pids():
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            total += int(fields[11]) + int(fields[12])
-        return total / _TICKS
+        stats = filter(None, map(_stat, self._pids()))
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / _TICKS
 
     def resident_mb(self) -> float:
         """Memory of all its processes, pages that they share counted once for each, in MiB."""
@@ -67,63 +51,25 @@ class Service:
         return total * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
+def _stat(pid: int) -> list[str]:
+    """What /proc says of a process behind its name: state, parent, ...; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
+
+
 @contextmanager
 def served(flow: Path, model: str, env: Mapping[str, str]) -> Iterator[Service]:
     """Serve a Flow until the block ends.
 
     Raises:
-        RuntimeError: It does not start; the message ends with its log.
+        ServiceUnavailableError: It does not start.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "colpali_serve.client.cli", "serve", str(flow)]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--model", model],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env={**os.environ, **env},
-        )  # fmt: skip
-        try:
-            with AsyncToSync(port) as client:
-                client.wait(process)
-            yield Service(port, process.pid)
-        except Exception:
-            log.seek(0)
-            sys.stderr.write(log.read()[-3000:])
-            raise
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-class AsyncToSync:
-    """Waits for a service to be ready."""
-
-    def __init__(self, port: int) -> None:
-        self._client = AsyncColPaliClient("127.0.0.1", port)
-
-    def __enter__(self) -> AsyncToSync:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
-
-    def wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Embed a query until that works.
-
-        Raises:
-            RuntimeError: The process ended, or took too long.
-        """
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                asyncio.run(self._client.embed_queries(_QUERY))
-            except Exception:  # noqa: BLE001  (whatever it is: not ready yet)
-                time.sleep(1)
-            else:
-                return
-        raise RuntimeError("the Flow did not start")
+    port = free_port()
+    with running(str(flow), port, ["--model", model], env) as process:
+        wait_until_ready(process, ColPaliClient("127.0.0.1", port))
+        yield Service(port, process.pid)
 
 
 def under_load(service: Service, pages: Sequence[bytes], callers: int, with_query: bool) -> Taken:
@@ -212,9 +158,9 @@ async def _overloaded(service: Service, page: bytes, callers: int, seconds: floa
                     refusals.append(time.perf_counter() - began)
                 await asyncio.sleep(random.uniform(1, 5))
 
-    running = asyncio.gather(*map(crowd, range(callers)))
-    while not running.done():
+    crowds = asyncio.gather(*map(crowd, range(callers)))
+    while not crowds.done():
         highest = max(highest, service.resident_mb())
         await asyncio.sleep(0.1)
-    await running
+    await crowds
     return Overload(served, tuple(refusals), (before, highest))

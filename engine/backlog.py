@@ -197,9 +197,11 @@ class Backlog:
             pages_wait: Whether pages that were taken before still wait for the device.
         """
         ready = sorted(self._ready, key=lambda job: job.arrived)  # stable: order of arrival
-        pages = [job for job in ready if not job.urgent and which != "queries"]
+        waiting = [job for job in ready if not job.urgent]
+        pages = waiting if which != "queries" else []
         queries = [job for job in ready if job.urgent and which != "pages"]
-        pages_wait = pages_wait or bool(pages)
+        # Pages that somebody else is to take wait as well: after so many turns nobody goes first.
+        pages_wait = pages_wait or bool(waiting)
         if queries and not (pages_wait and self.pages_turn):
             lead, self._turns = queries[0], self._turns + 1
         elif pages:

@@ -19,8 +19,6 @@ from colpali_serve.engine.preparing import Prepared, joined
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import Embedding
 
-_DTYPES = {"float16": torch.float16, "float32": torch.float32}
-
 
 @dataclass(frozen=True)
 class Staged:

@@ -222,8 +222,7 @@ class Pipeline:
 
     def _take(self, which: Which) -> list[Job]:
         """The next batch of items that somebody still waits for; they cannot be cancelled now."""
-        # After so many batches of queries the device even waits until a page has been sent.
-        pages_wait = self._ahead is not None or self._backlog.page_patches > 0
+        pages_wait = self._ahead is not None
         while jobs := self._backlog.take(self._device.budget, self._batch_size, which, pages_wait):
             running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if gone := len(jobs) - len(running):

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from colpali_serve.client.blocking import ColPaliClient
@@ -26,13 +26,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(flow: str, port: int, options: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    flow: str, port: int, options: list[str], env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `colpali-serve serve`, and end it and all of its processes.
 
     Args:
         flow: YAML of the Flow.
         port: For its gateway.
         options: Further ones of `serve`.
+        env: Variables beside this process's own.
 
     Yields:
         The process, which may still be starting.
@@ -45,6 +48,7 @@ def running(flow: str, port: int, options: list[str]) -> Iterator[subprocess.Pop
         stdout=subprocess.DEVNULL,
         # Away from this terminal's Ctrl-C, and in one group with its pods.
         start_new_session=True,
+        env={**os.environ, **(env or {})},
     )
     try:
         yield process

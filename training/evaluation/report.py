@@ -118,6 +118,18 @@ def figures(page_set: PageSet, systems: Sequence[System], table: Sequence[Row]) 
     return {
         "pages": len(page_set.pages),
         "manuals": sorted({page.manual.key for page in page_set.pages}),
+        **measured_figures(systems, table),
+    }
+
+
+def measured_figures(systems: Sequence[System], table: Sequence[Row]) -> dict[str, Any]:
+    """What is said in JSON of the systems and their rows, whatever they were asked.
+
+    Args:
+        systems: In the order of the table.
+        table: The rows.
+    """
+    return {
         "metrics": list(METRICS),
         "systems": [
             {"name": system.name, "fingerprint": system.fingerprint, "dtype": system.dtype}

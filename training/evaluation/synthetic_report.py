@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from colpali_serve.training.evaluation.asking import SIZES, DrawnSet
 from colpali_serve.training.evaluation.drawing import KINDS, SMALLEST_EM
 from colpali_serve.training.evaluation.metrics import METRICS, Estimate, measure
 from colpali_serve.training.evaluation.real import System
-from colpali_serve.training.evaluation.report import Row, shown
+from colpali_serve.training.evaluation.report import Row, measured_figures, shown
 
 BLOCK = "synthetic pages"
 SMALL_PRINT = (9, 13)
@@ -99,12 +98,7 @@ def figures(drawn: DrawnSet, systems: Sequence[System], table: Sequence[Row]) ->
     return {
         "pages": len(drawn.pages),
         "upright": drawn.upright,
-        "metrics": list(METRICS),
-        "systems": [
-            {"name": system.name, "fingerprint": system.fingerprint, "dtype": system.dtype}
-            for system in systems
-        ],
-        "rows": [asdict(row) for row in table],
+        **measured_figures(systems, table),
     }
 
 
