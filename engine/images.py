@@ -102,7 +102,8 @@ def decode_image(data: bytes, owner: str, item: str, limits: Limits) -> Image.Im
         if _has_more_frames(image):
             raise refuse("image has several frames, expected one; send each as a page")
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
     except InvalidPageError:
         raise
     except Exception as error:  # noqa: BLE001

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from colpali_serve.engine.checkpoints import Checkpoint, find_checkpoint
 from colpali_serve.engine.families import Family, family_of
 from colpali_serve.engine.machine import choose_device, choose_dtype, choose_threads
+from colpali_serve.engine.pixels import read_in_place
 from colpali_serve.engine.proof import check_report, drop_vocabulary_head, prove
 from colpali_serve.engine.query_forms import QueryForm, query_form
 from colpali_serve.engine.settings import EncoderSettings
@@ -76,6 +77,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
 
     model = _load_weights(checkpoint, family, dtype, settings.attention)
     processor = _load_processor(checkpoint, family)
+    read_in_place(processor)
     drop_vocabulary_head(model, checkpoint.name)
     # Nothing is generated: a key-value cache would only cost memory.
     model.config.use_cache = False
