@@ -83,11 +83,38 @@ def _colpali_rows(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     It keeps the hidden states of all layers and runs the vocabulary head, which costs a large
     model gigabytes a page.
     """
-    hidden = model.model.model(**batch, use_cache=False).last_hidden_state
+    inner = model.model.model
+    config = inner.language_model.config
+    # PaliGemma 2 has sliding windows beside, and is left to its own masks.
+    plain = config.model_type == "gemma" and config.use_bidirectional_attention
+    if plain and "pixel_values" in batch:
+        hidden = _unmasked_pages(inner, batch)
+    else:
+        hidden = inner(**batch, use_cache=False).last_hidden_state
     rows: torch.Tensor = model.custom_text_proj(hidden)
     real: torch.Tensor = batch["attention_mask"].unsqueeze(-1)
     unit: torch.Tensor = rows / rows.norm(dim=-1, keepdim=True)
     return unit * real
+
+
+def _unmasked_pages(paligemma: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """PaliGemma's forward for pages, which are all of one length and read in both directions.
+
+    It would build a mask that hides nothing, (items, 1, length, length), and attention with a mask
+    takes a slower way than without one.
+    """
+    ids = batch["input_ids"]
+    features = paligemma.get_image_features(batch["pixel_values"]).pooler_output
+    is_image = ids == paligemma.config.image_token_id
+    # The image's own id can lie behind the last row of the vocabulary.
+    texts = paligemma.get_input_embeddings()(ids.masked_fill(is_image, 0))
+    joined = texts.masked_scatter(is_image.unsqueeze(-1), features.to(texts.dtype))
+    hidden: torch.Tensor = paligemma.language_model(
+        inputs_embeds=joined,
+        position_ids=torch.arange(1, ids.shape[1] + 1, device=ids.device).unsqueeze(0),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden
 
 
 def embed_batch(loaded: LoadedModel, batch: dict[str, Any]) -> list[Embedding]:

@@ -66,19 +66,19 @@ def test_a_page_that_breaks_the_model_hurts_nobody_else(
     running = start("colpali")
     poison = 3
     inner = running.loaded.model.model.model
-    original = inner.forward
+    original = inner.get_image_features
 
-    def fragile(**batch: torch.Tensor) -> object:
+    def fragile(pixel_values: torch.Tensor) -> object:
         # The one page that is all black, as the family's processor sees it.
-        if (batch["pixel_values"].amax(dim=(1, 2, 3)) == -1).any():
+        if (pixel_values.amax(dim=(1, 2, 3)) == -1).any():
             raise RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")
-        return original(**batch)
+        return original(pixel_values)
 
     pages = [images[i % 3] for i in range(8)]
     pages[poison] = Image.new("RGB", (50, 50), "black")
     inputs = page_inputs(pages)
     expected = running.embed_images(inputs)
-    monkeypatch.setattr(inner, "forward", fragile)
+    monkeypatch.setattr(inner, "get_image_features", fragile)
     results = running.embed_images(inputs)
     assert isinstance(results[poison], EncodingError)
     assert str(results[poison]) == "page '3': the model failed, expected an embedding"
@@ -93,20 +93,20 @@ def test_out_of_memory_halves_the_batch(
     noted = AllPrepared(8)
     running = start("colpali", observer=noted, workers=1, host_threads=1)
     inner, sizes = running.loaded.model.model.model, []
-    original = inner.forward
+    original = inner.get_image_features
 
-    def small(**batch: torch.Tensor) -> object:
-        sizes.append(len(batch["input_ids"]))
+    def small(pixel_values: torch.Tensor) -> object:
+        sizes.append(len(pixel_values))
         assert noted.event.wait(TIMEOUT_S)
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError
-        return original(**batch)
+        return original(pixel_values)
 
     inputs = page_inputs([images[i % 3] for i in range(8)])
     expected = running.embed_images(inputs[:3])
     noted.stages.clear()
     noted.event.clear()
-    monkeypatch.setattr(inner, "forward", small)
+    monkeypatch.setattr(inner, "get_image_features", small)
     futures = running.submit(inputs)
     for index, result in enumerate(future.result(TIMEOUT_S) for future in futures):
         assert isinstance(result, Encoded), result
@@ -128,10 +128,10 @@ def test_a_page_too_large_for_the_device_fails_alone(
 ) -> None:
     running = start("colpali")
 
-    def never(**batch: torch.Tensor) -> object:
+    def never(pixel_values: torch.Tensor) -> object:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(running.loaded.model.model.model, "forward", never)
+    monkeypatch.setattr(running.loaded.model.model.model, "get_image_features", never)
     result = running.embed_images([ImageInput("a", png(images[0]))])[0]
     assert str(result) == "page 'a': the device has too little memory for it, expected an embedding"
 

@@ -37,13 +37,15 @@ def test_rows_that_are_not_of_unit_norm_are_caught(
 def test_a_model_that_cannot_run_is_caught(
     family: str, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(**batch: torch.Tensor) -> torch.Tensor:
+    def broken(*_: torch.Tensor, **__: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
 
     loaded = load(family)
     # ColPali's forward is passed by, for what is inside it.
-    inner = loaded.model.model.model if family == "colpali" else loaded.model
-    monkeypatch.setattr(inner, "forward", broken)
+    inner, name = loaded.model, "forward"
+    if family == "colpali":
+        inner, name = inner.model.model, "get_image_features"
+    monkeypatch.setattr(inner, name, broken)
     with pytest.raises(ModelLoadError, match="probe page cannot be embedded: no kernel image"):
         prove(loaded)
 

@@ -40,15 +40,14 @@ class Held:
     def __init__(self, encoder: ColPaliEncoder) -> None:
         self.came, self._free = threading.Semaphore(0), threading.Event()
         inner = encoder._encoder.loaded.model.model.model
-        forward = inner.forward
+        see = inner.get_image_features
 
-        def held(**batch: torch.Tensor) -> Any:
-            if "pixel_values" in batch:
-                self.came.release()
-                assert self._free.wait(TIMEOUT_S)
-            return forward(**batch)
+        def held(pixel_values: torch.Tensor) -> Any:
+            self.came.release()
+            assert self._free.wait(TIMEOUT_S)
+            return see(pixel_values)
 
-        inner.forward = held
+        inner.get_image_features = held
 
     async def wait(self) -> None:
         assert await asyncio.to_thread(self.came.acquire, timeout=TIMEOUT_S)
