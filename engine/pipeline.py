@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from colpali_serve.engine.backlog import Backlog, Job, Which
+from colpali_serve.engine.finishing import Finisher, Result, shutting_down
 from colpali_serve.engine.isolation import run_isolated
 from colpali_serve.engine.items import Encoded, Input
 from colpali_serve.engine.observing import Observer
-from colpali_serve.engine.pooling import pool
 from colpali_serve.engine.preparing import Prepared, Preparer
-from colpali_serve.schemas import ColPaliError, EncodingError, ServiceUnavailableError
+from colpali_serve.schemas import ColPaliError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from colpali_serve.engine.device import Device, Staged
 
-Result = Encoded | ColPaliError
 _FULL = 0.7
 """Share of the budget from which a batch is sent ahead: more may still come to a smaller one."""
 
@@ -62,7 +61,7 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._ahead: tuple[list[Job], Staged | None] | None = None
         self._working = False
-        self._pooling = ThreadPoolExecutor(host_threads, "pool")
+        self._finisher = Finisher(host_threads, observer)
 
     def start(self) -> None:
         """Start the threads."""
@@ -87,10 +86,10 @@ class Pipeline:
             self._ahead = None
             self._changed.notify_all()
         for job in waiting:
-            _answer(job, _shutting_down(job))
+            self._finisher.turn_away(job)
         for thread in self._threads:
             thread.join()
-        self._pooling.shutdown()
+        self._finisher.close()
 
     def submit(
         self, entries: Sequence[Input], pool_factor: int, dtype: str
@@ -147,7 +146,7 @@ class Pipeline:
             job.entry = None  # its bytes are not needed any more
             with self._changed:
                 if error is None and self._closed:
-                    error = _shutting_down(job)
+                    error = shutting_down(job)
                 if error is None:
                     self._backlog.prepared(job)
                 else:
@@ -155,8 +154,7 @@ class Pipeline:
                     self._tell_queue()
                 self._changed.notify_all()
             if error is not None:
-                self._observer.failed()
-                _answer(job, error)
+                self._finisher.fail(job, error)
 
     def _next_raw(self) -> Job | None:
         with self._changed:
@@ -181,7 +179,7 @@ class Pipeline:
                     self._ahead, jobs = (jobs, staged), []
                 self._changed.notify_all()
             for job in jobs:
-                _answer(job, _shutting_down(job))
+                self._finisher.turn_away(job)
 
     def _next_ahead(self) -> list[Job]:
         with self._changed:
@@ -248,13 +246,7 @@ class Pipeline:
 
         results = run_isolated(jobs, run, lambda job: job.name, self._on_failure)
         for job, result in zip(jobs, results, strict=True):
-            job.prepared = None
-            if isinstance(result, EncodingError):
-                self._observer.failed()
-            elif job.pool_factor > 1:
-                self._pooling.submit(self._pool, job, result)
-                continue
-            _answer(job, result)
+            self._finisher.finish(job, result)
 
     def _on_failure(self, jobs: Sequence[Job], out_of_memory: bool) -> None:
         self._observer.halved()
@@ -263,27 +255,6 @@ class Pipeline:
             self._device.ran_out_of_memory(max(lengths) * len(lengths))
             self._observer.out_of_memory(self._device.budget)
 
-    def _pool(self, job: Job, encoded: Encoded) -> None:
-        try:
-            with self._observer.stage("pool"):
-                rows = pool(encoded.embedding, job.pool_factor).astype(job.dtype)
-            result: Result = Encoded(rows)
-        except Exception as error:  # noqa: BLE001  (it stays as the cause)
-            self._observer.failed()
-            result = EncodingError(f"{job.name[0]}: pooling failed, expected an embedding")
-            result.__cause__ = error
-        _answer(job, result)
-
 
 def _prepared(jobs: Sequence[Job]) -> list[Prepared]:
     return [job.prepared for job in jobs if job.prepared is not None]
-
-
-def _shutting_down(job: Job) -> ServiceUnavailableError:
-    return ServiceUnavailableError(f"{job.name[0]}: the encoder is shutting down", job.name[1])
-
-
-def _answer(job: Job, result: Result) -> None:
-    # Where its caller went away there is nobody to tell.
-    with suppress(InvalidStateError):
-        job.future.set_result(result)
