@@ -18,6 +18,8 @@ from PIL import Image
 from benchmarks.measuring import Taken
 from benchmarks.roof import forward_flops, matmul_flops_a_second
 from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput
+from colpali_serve.engine.forward import embed_batch, page_batch
+from colpali_serve.engine.images import decode_image
 from colpali_serve.engine.loading import LoadedModel, load_model
 from colpali_serve.engine.machine import usable_cores
 from colpali_serve.engine.settings import EncoderSettings
@@ -31,8 +33,8 @@ class Contender:
     """A process that runs its work when it is told to; stop it when done.
 
     Args:
-        work: Builds what is measured, in the new process; that takes page bytes and returns what
-            it has measured.
+        work: Builds what is measured, in the new process: a dict of facts, and a function that
+            takes pages and returns each one's seconds, or nothing.
         args: For `work`.
     """
 
@@ -69,9 +71,9 @@ def _serve(pipe: Connection, work: Callable[..., Any], *args: Any) -> None:
         pipe.send(facts)
         while (pages := pipe.recv()) is not None:
             began, cpu = time.perf_counter(), time.process_time()
-            run(pages)
+            page_s = run(pages) or ()
             seconds, used = time.perf_counter() - began, time.process_time() - cpu
-            pipe.send(Taken(len(pages), seconds, used))
+            pipe.send(Taken(len(pages), seconds, used, tuple(page_s)))
     except Exception as error:  # noqa: BLE001  (the other process says what it was)
         pipe.send(f"{type(error).__name__}: {error}")
 
@@ -125,6 +127,19 @@ def in_process(settings: EncoderSettings) -> Any:
             assert isinstance(result, Encoded), result
 
     return {}, run
+
+
+def own_steps(settings: EncoderSettings) -> Any:
+    """What a lone page costs whoever serves it: this project's steps, one after the other."""
+    loaded = load_model(settings)
+
+    def embed(page: bytes) -> float:
+        began = time.perf_counter()
+        image = decode_image(page, "page", "page", settings)
+        embed_batch(loaded, page_batch(loaded, [image]))
+        return time.perf_counter() - began
+
+    return {}, lambda pages: [embed(page) for page in pages]
 
 
 def _facts(loaded: LoadedModel, probe: Sequence[bytes]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.contenders import Contender, bare_loop, in_process
+from benchmarks.contenders import Contender, bare_loop, in_process, own_steps
 from benchmarks.measuring import Row, table
 from benchmarks.models import BUNDLED, CUDA_ONLY, SERVICE_COST, folder_of
 from benchmarks.pages import DPI, encoded, real_pages
@@ -29,7 +29,7 @@ from colpali_serve.engine.machine import usable_cores
 from colpali_serve.engine.settings import EncoderSettings
 
 _ROOT = Path(__file__).resolve().parent.parent
-_BARE, _ENGINE = "bare loop", "engine in process"
+_BARE, _ENGINE, _STEPS = "bare loop", "engine in process", "its steps, a page at a time"
 _NOTES = Console(stderr=True)
 _QUEUE = 64
 
@@ -69,7 +69,9 @@ def _measure(
 ) -> tuple[str, list[Row], dict[str, object]]:
     data = real_pages(count, kind)
     flow = _ROOT / "flows" / ("rank-cuda.yml" if torch.cuda.is_available() else "rank.yml")
-    rows = [Row(_BARE), Row(_ENGINE)] + [Row(f"Flow, {number} at once") for number in callers]
+    rows = [Row(_BARE), Row(_ENGINE), Row(_STEPS)] + [
+        Row(f"Flow, {number} at once") for number in callers
+    ]
     with ExitStack() as stack:
         folder = stack.enter_context(folder_of(name))
         settings = EncoderSettings(model=folder)
@@ -77,14 +79,16 @@ def _measure(
         stack.callback(bare.stop)
         engine = Contender(in_process, settings)
         stack.callback(engine.stop)
+        steps = Contender(own_steps, settings)
+        stack.callback(steps.stop)
         service = stack.enter_context(served(flow, folder, {}))
         for repeat in range(repeats + 1):
-            taken = [bare.run(data), engine.run(data)]
+            few = data[: max(4, count // 4)]
+            taken = [bare.run(data), engine.run(data), steps.run(few)]
             taken += [
-                under_load(service, data if number > 1 else data[: max(4, count // 4)], number,
-                           with_query=number > 1)
+                under_load(service, data if number > 1 else few, number, with_query=number > 1)
                 for number in callers
-            ]  # fmt: skip
+            ]
             if repeat:  # the first one warms up
                 for row, one in zip(rows, taken, strict=True):
                     row.runs.append(one)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.contenders import Contender, bare_loop, in_process
+from benchmarks.contenders import Contender, bare_loop, in_process, own_steps
 from benchmarks.models import BUNDLED, SERVICE_COST, folder_of
 from benchmarks.pages import real_pages
 from colpali_serve.engine.settings import EncoderSettings
 
 
-def test_both_contenders_embed_real_pages_with_it() -> None:
+def test_contenders_embed_real_pages_with_it() -> None:
     pages = real_pages(2, "jpeg")
     with folder_of(SERVICE_COST) as folder:
         settings = EncoderSettings(model=folder, device="cpu", dtype="float32", threads=1)
-        for work, args in ((bare_loop, (pages,)), (in_process, ())):
+        for work, args in ((bare_loop, (pages,)), (in_process, ()), (own_steps, ())):
             contender = Contender(work, settings, *args)
             try:
                 taken = contender.run(pages)
@@ -24,6 +24,7 @@ def test_both_contenders_embed_real_pages_with_it() -> None:
             finally:
                 contender.stop()
             assert taken.pages == 2
+            assert len(taken.page_s) == (2 if work is own_steps else 0)
             assert taken.cpu_seconds > 0
     assert not Path(folder).exists()
 
