@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -121,8 +122,10 @@ def train(
     workers: Workers = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads on a CPU; 0 leaves it to torch.")] = 0,
+    judged: Annotated[int, typer.Option(help="Pages to judge by after a stage; 0: none.")] = 48,
 ) -> None:
     """Train, stage after stage; the same command goes on after an interruption."""
+    from colpali_serve.training.evaluation.glance import glance
     from colpali_serve.training.learning import stages as plan
     from colpali_serve.training.learning.setup import prepare
 
@@ -150,6 +153,12 @@ def train(
 
                 trainer.run(one, report)
             progress.console.print(f"{one.name}: {(time.monotonic() - began) / 60:.0f} minutes")
+            if judged:
+                figures = glance(out, work, sources, judged)
+                shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+                progress.console.print(f"{one.name}: on pages it never saw, {shown}")
+                with (out / "log.jsonl").open("a") as log:
+                    log.write(json.dumps({"stage": one.name, "judged": figures}) + "\n")
 
 
 @app.command()

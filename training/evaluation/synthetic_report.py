@@ -102,6 +102,12 @@ def figures(drawn: DrawnSet, systems: Sequence[System], table: Sequence[Row]) ->
     }
 
 
+def small_print_title() -> str:
+    """How the row of single words in small print is called."""
+    least, below = SMALL_PRINT
+    return f"**one unseen word, {least} to {below} px (at least {BAR:.2f})**"
+
+
 def _groups(drawn: DrawnSet) -> Iterator[tuple[str, NDArray[np.bool_], float]]:
     groups = np.array([asked.group for asked in drawn.asked])
     kinds = np.array([drawn.pages[asked.page].kind for asked in drawn.asked])
@@ -112,7 +118,7 @@ def _groups(drawn: DrawnSet) -> Iterator[tuple[str, NDArray[np.bool_], float]]:
         yield f"of them on pages of the kind {kind}", words & (kinds == kind), 0.0
     least, below = SMALL_PRINT
     small = (groups == "size") & (least <= ems) & (ems < below)
-    yield f"**one unseen word, {least} to {below} px (at least {BAR:.2f})**", small, 0.0
+    yield small_print_title(), small, 0.0
     for least, below in SIZES:
         size = f"{least} to {below} px" if below < SIZES[-1][1] else f"{least} px and more"
         mask = (groups == "size") & (least <= ems) & (ems < below)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 from typer.testing import CliRunner
 
 from colpali_serve.schemas import ConfigError
@@ -19,33 +19,18 @@ from colpali_serve.training.evaluation.asking import Asked, DrawnSet
 from colpali_serve.training.evaluation.bm25 import words as split
 from colpali_serve.training.evaluation.cli import app
 from colpali_serve.training.evaluation.drawing import KINDS, DrawnPage, draw_page
+from colpali_serve.training.evaluation.glance import glance
 from colpali_serve.training.evaluation.metrics import Estimate
 from colpali_serve.training.evaluation.real import System
 from colpali_serve.training.pages.canvas import ASCENT, DESCENT, Word
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.wording import Vocabulary, is_held_out
-from colpali_serve.training.text import documents
 from colpali_serve.training.text.documents import Document, Section
 from tests.conftest import ROOT
+from tests.training.evaluation.invented import DOCUMENTS, INVENTED
 
 CHECKPOINT = ROOT / "checkpoints" / "colpali-tiny"
-TEXT = "The printer takes its paper from the lower tray and warms up for half a minute. " * 20
-DOCUMENTS = [Document("test", "Printing", (Section("Paper and trays", TEXT),))]
-SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
-INVENTED = [a + b + c for a in SYLLABLES for b in SYLLABLES[::7] for c in SYLLABLES[::11]]
-"""Words of no language, some held out and some not."""
 PLAN = synthetic.Plan({"article": 2, "slide": 1, "labels": 1}, {"table": 1, "form": 1}, 1, 2)
-
-
-@pytest.fixture(scope="module")
-def font(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The font that Pillow brings along, as a file."""
-    bundled = ImageFont.load_default(20)
-    assert isinstance(bundled, ImageFont.FreeTypeFont)
-    assert isinstance(bundled.path, BytesIO)
-    path = tmp_path_factory.mktemp("fonts") / "bundled.ttf"
-    path.write_bytes(bundled.path.getvalue())
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -249,28 +234,6 @@ def test_plans_shrink() -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def places(font: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Lists of packages, and a work folder in which nothing is missing."""
-    folder = tmp_path_factory.mktemp("workplace")
-    sources, work = folder / "sources", folder / "work"
-    sources.mkdir()
-    table = '[[package]]\nname = "{}"\nlicence = "see there"\nwhy = "a test"\nfiles = ["*"]\n{}\n'
-    (sources / "text.toml").write_text(table.format("wamerican", ""))
-    (sources / "fonts.toml").write_text(table.format("held", 'role = "held-out"'))
-    for name in ("wamerican", "held"):
-        (work / "packages" / name).mkdir(parents=True)
-        (work / "packages" / name / ".version").touch()
-    (work / "packages/held/bundled.ttf").write_bytes(font.read_bytes())
-    dictionary = work / "packages/wamerican/usr/share/dict/american-english"
-    dictionary.parent.mkdir(parents=True)
-    dictionary.write_text("\n".join(INVENTED))
-    documents.write(DOCUMENTS, work / "corpus.jsonl")
-    (work / "prints").mkdir()
-    (work / "prints/shards.json").write_text("[]")
-    return sources, work
-
-
 def test_the_whole_way(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -302,6 +265,17 @@ def test_the_whole_way(
     assert {file: file.stat().st_mtime_ns for file in kept.iterdir()} == times
     assert results.read_text() == text
     assert not path.exists()
+
+
+def test_a_glance_takes_the_same_pages_each_time(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, work = places
+    monkeypatch.setattr(synthetic, "PLAN", synthetic.Plan({"slide": 1}, {"form": 1}, 0, 0))
+    figures = glance(CHECKPOINT, work, sources, 2)
+    assert figures == glance(CHECKPOINT, work, sources, 2)
+    assert set(figures) >= {"words recall@1"}
+    assert all(0 <= value <= 1 for value in figures.values())
 
 
 def test_the_command_says_what_is_wrong(places: tuple[Path, Path], tmp_path: Path) -> None:
