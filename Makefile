@@ -23,7 +23,7 @@ TRAINED ?= training/.work/tiny
 CHECKPOINT ?= checkpoints/colpali-tiny
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode clean
+.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode bench-memory clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ eval-tiny: $(VENV)/run.stamp  ## Judge a checkpoint on pages it never saw, into 
 
 bench-encode: $(VENV)/run.stamp  ## Measure the encoder against the bare colpali-engine loop, in process and through the Flow
 	$(BIN)/python -m benchmarks.encode
+
+bench-memory: $(VENV)/run.stamp  ## Watch the encoder's memory over 10,000 pages
+	$(BIN)/python -m benchmarks.memory
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

@@ -10,11 +10,12 @@ from typing import Self
 
 from colpali_serve.engine.backlog import Backlog
 from colpali_serve.engine.device import Device
+from colpali_serve.engine.finishing import Result
 from colpali_serve.engine.items import Encoded, ImageInput, Input, TextInput
 from colpali_serve.engine.loading import LoadedModel, load_model
 from colpali_serve.engine.machine import choose_host_threads, choose_threads, choose_workers
 from colpali_serve.engine.observing import Observer
-from colpali_serve.engine.pipeline import Pipeline, Result
+from colpali_serve.engine.pipeline import Pipeline
 from colpali_serve.engine.preparing import Preparer
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import OverloadedError

@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from colpali_serve.engine.backlog import Backlog, Job
+from colpali_serve.engine.finishing import Result
 from colpali_serve.engine.items import Encoded, ImageInput, Input, TextInput
-from colpali_serve.engine.pipeline import Pipeline, Result
+from colpali_serve.engine.pipeline import Pipeline
 from colpali_serve.engine.preparing import Prepared
 from colpali_serve.schemas import InvalidPageError
 from tests.engine.noting import Noted
