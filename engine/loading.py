@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import logging as transformers_logging
 
+from colpali_serve.engine.attention import BLOCKS
 from colpali_serve.engine.checkpoints import Checkpoint, find_checkpoint
 from colpali_serve.engine.families import Family, family_of
-from colpali_serve.engine.machine import choose_device, choose_dtype, choose_threads
+from colpali_serve.engine.machine import blocks_pay, choose_device, choose_dtype, choose_threads
 from colpali_serve.engine.pixels import read_in_place
 from colpali_serve.engine.proof import check_report, drop_vocabulary_head, prove
 from colpali_serve.engine.query_forms import QueryForm, query_form
@@ -84,6 +85,9 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
     if (text_config := getattr(model.config, "text_config", None)) is not None:
         text_config.use_cache = False
     model = model.to(device).eval()
+    own = settings.attention == "auto" and model.config._attn_implementation == "sdpa"
+    if own and blocks_pay(device, dtype):
+        model.set_attn_implementation(BLOCKS)
 
     form = query_form(settings, checkpoint.model_id)
     loaded = LoadedModel(

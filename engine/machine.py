@@ -9,6 +9,7 @@ import torch
 
 from colpali_serve.schemas import ConfigError
 
+_CPUINFO = Path("/proc/cpuinfo")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -59,14 +60,25 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
 
 
-def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bfloat16(cpuinfo: Path = _CPUINFO) -> bool:
     """Whether the processor multiplies bfloat16 matrices itself (AMX or AVX512-BF16)."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_flags(cpuinfo))
+
+
+def blocks_pay(device: torch.device, dtype: torch.dtype, cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether attention in blocks (`engine.attention`) is faster here than torch's own."""
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return False
+    flags = _flags(cpuinfo)
+    return "avx512_bf16" in flags and "amx_bf16" not in flags
+
+
+def _flags(cpuinfo: Path) -> list[str]:
     try:
         text = cpuinfo.read_text()
     except OSError:  # not Linux: float32 is right everywhere
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+        return []
+    return next((line for line in text.splitlines() if line.startswith("flags")), "").split()
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

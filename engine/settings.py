@@ -45,7 +45,8 @@ class EncoderSettings(Limits):
         offline: Never ask the hub, use folders and what has been downloaded before.
         device: "auto" takes CUDA where there is one; else "cpu", "cuda" or "cuda:<index>".
         dtype: "auto" takes bfloat16 where the machine computes in it fast, else float32.
-        attention: Attention implementation of transformers; "auto" lets it choose.
+        attention: Attention implementation of transformers, or "blocks", ours for CPUs that have
+            AVX512-BF16 and no AMX; "auto" takes ours there and else lets transformers choose.
         threads: CPU threads for one forward; None takes half of the cores, which survives
             neighbours on the same cores (two threads on busy cores are far slower than one).
         workers: Forwards at a time on a CPU, each with `threads`; None takes as many as fit the
@@ -70,7 +71,7 @@ class EncoderSettings(Limits):
     offline: bool = False
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    attention: Literal["auto", "blocks", "sdpa", "eager", "flash_attention_2"] = "auto"
     threads: int | None = Field(default=None, ge=1)
     workers: int | None = Field(default=None, ge=1)
     host_threads: int | None = Field(default=None, ge=1)

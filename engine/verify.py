@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help="folder, hub id, or a bundled checkpoint")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
     parser.add_argument("--dtype", help="auto, float32, bfloat16 or float16")
-    parser.add_argument("--attention", help="auto, sdpa, eager or flash_attention_2")
+    parser.add_argument("--attention", help="auto, blocks, sdpa, eager or flash_attention_2")
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument(
         "--offline", action="store_const", const=True, help="never ask the hub for files"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from colpali_serve.engine.machine import (
+    blocks_pay,
     choose_device,
     choose_dtype,
     choose_host_threads,
@@ -37,6 +38,21 @@ def test_bfloat16_is_read_from_the_processors_flags(
 
 def test_no_cpuinfo_means_float32(tmp_path: Path) -> None:
     assert cpu_has_bfloat16(tmp_path / "none") is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("avx512_bf16", True), ("avx512_bf16 amx_tile amx_bf16", False), ("avx2", False)],
+)
+def test_attention_in_blocks_is_for_bfloat16_without_tiles(
+    flags: str, expected: bool, tmp_path: Path
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags : {flags}\n")
+    cpu = torch.device("cpu")
+    assert blocks_pay(cpu, torch.bfloat16, cpuinfo) is expected
+    assert not blocks_pay(cpu, torch.float32, cpuinfo)
+    assert not blocks_pay(torch.device("cuda"), torch.bfloat16, cpuinfo)
 
 
 def test_dtype() -> None:
