@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,25 @@ from colpali_engine.compression.token_pooling import HierarchicalTokenPooler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colpali_serve.client.pdf import iter_pdf
+from colpali_serve.client.reading import Reading
+from colpali_serve.engine.encoder import Encoder, ImageInput
 from colpali_serve.engine.pooling import pool
+from tests.conftest import ROOT
 
 
 def unit(count: int, dim: int, seed: int) -> np.ndarray:
     rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def bundled_page(start_from: Callable[..., Encoder]) -> np.ndarray:
+    """A page of two thousand vectors, many of them of blank paper."""
+    pages = iter_pdf(ROOT / "examples/pages/bzip2-manual.pdf", "page", Reading())
+    page = ImageInput("page", next(pages).load().image)
+    encoder = start_from("colpali-tiny", embedding_dtype="float32")
+    return encoder.embed_images([page])[0].embedding
 
 
 @settings(deadline=None, max_examples=40)
@@ -26,10 +41,23 @@ def test_keeps_about_one_vector_in_pool_factor(count: int, factor: int, seed: in
     np.testing.assert_allclose(np.linalg.norm(pooled, axis=1), 1, atol=1e-5)
 
 
-def test_is_colpali_engines_own() -> None:
-    rows = unit(50, 16, 0)
-    expected = HierarchicalTokenPooler().pool_embeddings([torch.from_numpy(rows)], pool_factor=3)
-    np.testing.assert_array_equal(pool(rows, 3), expected[0].numpy())
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 120), st.integers(2, 9), st.integers(0, 99))
+def test_the_clusters_are_colpali_engines_own(count: int, factor: int, seed: int) -> None:
+    rows = unit(count, 16, seed)
+    own = HierarchicalTokenPooler().pool_embeddings([torch.from_numpy(rows)], pool_factor=factor)
+    expected, found = own[0].numpy(), pool(rows, factor)
+    assert found.shape == expected.shape
+    # Clusters have no order: each of either has its like among the others.
+    alike = expected @ found.T
+    assert min(alike.max(0).min(), alike.max(1).min()) > 0.99999
+
+
+def test_a_real_page_keeps_its_clusters(bundled_page: np.ndarray) -> None:
+    own = HierarchicalTokenPooler().pool_embeddings([torch.from_numpy(bundled_page)], pool_factor=3)
+    expected, found = own[0].numpy(), pool(bundled_page, 3)
+    assert found.shape == expected.shape
+    assert (expected @ found.T).max(1).min() > 0.9999
 
 
 @pytest.mark.parametrize("factor", [2, 5, 100])
