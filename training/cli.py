@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from colpali_serve.schemas.errors import ConfigError
+from colpali_serve.schemas.errors import ColPaliError, ConfigError
 from colpali_serve.training.console import reporting
 from colpali_serve.training.evaluation.cli import app as evaluation
 from colpali_serve.training.workplace import ROOM, Workplace
@@ -125,7 +125,6 @@ def train(
     judged: Annotated[int, typer.Option(help="Pages to judge by after a stage; 0: none.")] = 48,
 ) -> None:
     """Train, stage after stage; the same command goes on after an interruption."""
-    from colpali_serve.training.evaluation.glance import glance
     from colpali_serve.training.learning import stages as plan
     from colpali_serve.training.learning.setup import prepare
 
@@ -154,11 +153,23 @@ def train(
                 trainer.run(one, report)
             progress.console.print(f"{one.name}: {(time.monotonic() - began) / 60:.0f} minutes")
             if judged:
-                figures = glance(out, work, sources, judged)
-                shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
-                progress.console.print(f"{one.name}: on pages it never saw, {shown}")
-                with (out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps({"stage": one.name, "judged": figures}) + "\n")
+                _judge(one.name, progress, out, work, sources, judged)
+
+
+def _judge(
+    stage: str, progress: Progress, out: Path, work: Path, sources: Path, pages: int
+) -> None:
+    from colpali_serve.training.evaluation.glance import glance
+
+    try:
+        figures = glance(out, work, sources, pages)
+    except ColPaliError as error:  # the stage is done, and hours of others may come
+        progress.console.print(f"{stage}: not judged, {error}")
+        return
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+    progress.console.print(f"{stage}: on pages it never saw, {shown}")
+    with (out / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"stage": stage, "judged": figures}) + "\n")
 
 
 @app.command()

@@ -12,6 +12,7 @@ import numpy as np
 
 from colpali_serve.training.pages.canvas import Word
 from colpali_serve.training.pages.seeing import SIDE, Page
+from colpali_serve.training.whole_files import whole
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,15 @@ def write(path: Path, pages: Iterable[Page], most: int) -> int:
     Returns:
         How many were written.
     """
-    partial = path.with_suffix(".part")
-    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, (most, SIDE, SIDE))
-    records = []
-    for number, page in enumerate(islice(pages, most)):
-        pixels[number] = page.pixels
-        boxes = [[*_rounded(word), word.text] for word in page.words]
-        records.append({"kind": page.kind, "document": page.document, "words": boxes})
-    pixels.flush()
-    path.with_suffix(".json").write_text(json.dumps(records))
-    partial.rename(path)
+    with whole(path) as unfinished:
+        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (most, SIDE, SIDE))
+        records = []
+        for number, page in enumerate(islice(pages, most)):
+            pixels[number] = page.pixels
+            boxes = [[*_rounded(word), word.text] for word in page.words]
+            records.append({"kind": page.kind, "document": page.document, "words": boxes})
+        pixels.flush()
+        path.with_suffix(".json").write_text(json.dumps(records))
     return len(records)
 
 

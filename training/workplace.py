@@ -36,6 +36,7 @@ from colpali_serve.training.semantics import encoder, synonyms
 from colpali_serve.training.text import corpus, documents
 from colpali_serve.training.text.dictionaries import synsets
 from colpali_serve.training.text.documents import Document
+from colpali_serve.training.whole_files import whole
 
 ROOM = Path(__file__).resolve().parent
 WHOLE_WORDS, PIECES = 2300, 4096
@@ -79,7 +80,8 @@ class Workplace:
                         if clean.sections:
                             found.append(clean)
                 progress.advance(task)
-            _whole(path, lambda unfinished: documents.write(found, unfinished))
+            with whole(path) as unfinished:
+                documents.write(found, unfinished)
         return list(documents.read(path))
 
     def _evaluation_shingles(self) -> set[int]:
@@ -128,7 +130,8 @@ class Workplace:
                 )
 
             table = synonyms.related(words, together, embed)
-            _whole(path, lambda unfinished: synonyms.write(table, unfinished))
+            with whole(path) as unfinished:
+                synonyms.write(table, unfinished)
         return synonyms.read(path)
 
     def fonts(self, *, held_out: bool = False) -> Fonts:
@@ -189,7 +192,8 @@ class Workplace:
             task = progress.add_task("printing pages", total=len(missing))
             jobs = [partial(_print, path, part) for path, part in missing.items()]
             _spread(jobs, workers, lambda: progress.advance(task))
-            _whole(names, lambda file: file.write_text(json.dumps([path.name for path in parts])))
+            with whole(names) as unfinished:
+                unfinished.write_text(json.dumps([path.name for path in parts]))
         return [folder / name for name in json.loads(names.read_text())]
 
     def printed_words(self, progress: Progress) -> set[str]:
@@ -250,11 +254,3 @@ def _spread(jobs: Sequence[Callable[[], None]], workers: int, done: Callable[[],
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file that is either complete or not there."""
-    unfinished = path.with_suffix(".part")
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    write(unfinished)
-    unfinished.rename(path)

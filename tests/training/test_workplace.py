@@ -153,12 +153,16 @@ def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path
     few = work / "pages" / "0-0000.npy"
     _draw_few(places, few)
     arguments = ("--out", str(out), "--stages", stages, "--count", "4", "--workers", "1")
-    run(places, "train", *arguments, "--stage", "first")
+    # The small dictionary here has too few words to judge by, which ends no training.
+    assert "first: not judged, 0 unseen words" in run(
+        places, "train", *arguments, "--stage", "first"
+    )
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [entry["stage"] for entry in logged] == ["first"]
     assert logged[0]["loss"] > 0 and "questions answered" in logged[0]
 
-    run(places, "train", *arguments)  # the first is done: only the second runs
+    # The first is done: only the second runs.
+    run(places, "train", *arguments, "--judged", "0")
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [entry["stage"] for entry in logged] == ["first", "second"]
     assert logged[1]["page rank loss"] > 0

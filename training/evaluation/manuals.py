@@ -18,6 +18,7 @@ from colpali_serve.client.reading import Reading
 from colpali_serve.schemas import ConfigError
 from colpali_serve.training.evaluation.scans import scan
 from colpali_serve.training.packages import read_toml
+from colpali_serve.training.whole_files import whole
 
 # PDFium marks a hyphen at the end of a line by this character: the word goes on after the break.
 _BROKEN_WORD = re.compile("\ufffe\\s*")
@@ -188,7 +189,8 @@ def load_pages(
     for page in pages:
         texts.setdefault(page.manual.key, []).append(page.text)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "texts.json", json.dumps(texts, ensure_ascii=False).encode())
+    with whole(folder / "texts.json") as file:
+        file.write_bytes(json.dumps(texts, ensure_ascii=False).encode())
     return pages, pdfs
 
 
@@ -221,14 +223,8 @@ def page_images(
             for number, source in enumerate(iter_pdf(pdfs[key], key, Reading()), 1):
                 if number in missing:
                     image = bytes(source.load().image or b"")
-                    write_whole(paths[number], scan(image, source.id) if manual.scanned else image)
+                    with whole(paths[number]) as file:
+                        file.write_bytes(scan(image, source.id) if manual.scanned else image)
         for page in wanted:
             yield page, paths[page.number].read_bytes()
             done()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that an interruption leaves either all of it or nothing."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from colpali_serve.schemas import ConfigError
-from colpali_serve.training.evaluation.manuals import Page, write_whole
+from colpali_serve.training.evaluation.manuals import Page
 from colpali_serve.training.evaluation.wording import overlap
+from colpali_serve.training.whole_files import whole
 
 QUERIES = Path(__file__).resolve().parent / "queries"
 KINDS = ("words", "phrases", "questions")
@@ -79,7 +80,8 @@ def write_queries(kind: str, queries: Sequence[Query], folder: Path = QUERIES) -
             entry["synonyms"] = True
         lines.append("  " + json.dumps(entry, ensure_ascii=False))
     path = folder / f"{kind}.json"
-    write_whole(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    with whole(path) as file:
+        file.write_bytes(("[\n" + ",\n".join(lines) + "\n]\n").encode())
     return path
 
 

@@ -22,7 +22,6 @@ from colpali_serve.training.evaluation.manuals import (
     load_pages,
     page_images,
     read_manuals,
-    write_whole,
 )
 from colpali_serve.training.evaluation.query_sets import (
     KINDS,
@@ -32,6 +31,7 @@ from colpali_serve.training.evaluation.query_sets import (
     read_queries,
 )
 from colpali_serve.training.packages import fetch, progress_bar
+from colpali_serve.training.whole_files import whole
 
 _CHUNK = 16
 BM25 = "BM25"
@@ -205,7 +205,8 @@ def embed_page(encoder: Encoder, name: str, image: bytes, kept: Path) -> Embeddi
     kept.mkdir(parents=True, exist_ok=True)
     buffer = BytesIO()
     np.save(buffer, embedding)
-    write_whole(path, buffer.getvalue())
+    with whole(path) as file:
+        file.write_bytes(buffer.getvalue())
     return embedding
 
 

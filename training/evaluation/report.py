@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colpali_serve.schemas import ConfigError
-from colpali_serve.training.evaluation.manuals import write_whole
 from colpali_serve.training.evaluation.metrics import METRICS, Estimate, estimate, measure
 from colpali_serve.training.evaluation.real import PageSet, System
+from colpali_serve.training.whole_files import whole
 
 BLOCK = "real pages"
 _TITLES = {
@@ -158,13 +158,15 @@ def write_block(path: Path, block: str, name: str = BLOCK) -> None:
     if start < 0 or stop < start:
         raise ConfigError(f"{path.name} has not both of {first} and {last}, expected them in order")
     text = f"{text[: start + len(first)]}\n{block}\n{text[stop:]}"
-    write_whole(path, text.encode())
+    with whole(path) as file:
+        file.write_bytes(text.encode())
 
 
 def write_figures(path: Path, content: dict[str, Any]) -> None:
     """Write figures as JSON, making the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+    with whole(path) as file:
+        file.write_bytes((json.dumps(content, indent=1) + "\n").encode())
 
 
 def _groups(page_set: PageSet) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:

@@ -24,6 +24,7 @@ from colpali_serve.training.learning.questions import Examples, PatchBank, Quest
 from colpali_serve.training.learning.stages import Stage
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
+from colpali_serve.training.whole_files import whole
 
 _PROMPT = "<bos><bos>Describe the image.\n"
 """What ColPaliProcessor writes behind the patches of a page."""
@@ -203,9 +204,8 @@ class Trainer:
             "bank": self.bank.state(),
             "memory": self.memory.state(),
         }
-        partial = self._folder / f"{STATE}.part"
-        torch.save(state, partial)
-        partial.rename(self._folder / STATE)
+        with whole(self._folder / STATE) as unfinished:
+            torch.save(state, unfinished)
 
     def _resume(self) -> None:
         """Take up the state that the folder holds, if it holds one."""
