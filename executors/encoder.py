@@ -12,14 +12,19 @@ from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.executors.boundary import boundary
 from colpali_serve.executors.counts import check_count, check_score_counts
+from colpali_serve.executors.heatmaps import fill_heatmap, heatmap_inputs
+from colpali_serve.executors.inputs import query_input
 from colpali_serve.executors.metrics import observer
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
     SCORE,
     ColPaliError,
     ConfigError,
     EncodeParameters,
+    HeatmapDoc,
+    HeatmapParameters,
     InvalidQueryError,
     ModelLoadError,
     PageDoc,
@@ -27,7 +32,6 @@ from colpali_serve.schemas import (
     ScoreDoc,
     ScoreParameters,
     describe,
-    owner,
 )
 
 _JINA_ARGUMENTS = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
@@ -148,6 +152,39 @@ class ColPaliEncoder(Executor):
                     page.url = None
             return docs
 
+    @requests(on=HEATMAP)
+    async def heatmap(
+        self, docs: DocList[HeatmapDoc], parameters: dict[str, Any], **_: Any
+    ) -> DocList[HeatmapDoc]:
+        """Fill `tokens`, `kinds`, `maps` and `grid`, and remove the page's image.
+
+        Args:
+            docs: Each with a page and a text query.
+            parameters: See `HeatmapParameters`.
+
+        Raises:
+            InvalidInputError: As the other endpoints, and for a query that is not text.
+            EncodingError: The model failed on an item and `on_error` is "raise".
+            OverloadedError: Too much waits already.
+        """
+        with boundary(self.logger):
+            chosen = HeatmapParameters.parse(parameters)
+            check_count(len(docs), "heatmaps", self._encoder.settings.max_request_items)
+            await self._draw_up(docs, chosen)
+            return docs
+
+    async def _draw_up(self, docs: Sequence[HeatmapDoc], chosen: HeatmapParameters) -> None:
+        pairs = [heatmap_inputs(doc, chosen) for doc in docs]
+        encode = EncodeParameters(
+            embedding_dtype="float32", pool_factor=1, on_error=chosen.on_error
+        )
+        wanted = [entry for pair in pairs if pair is not None for entry in pair]
+        results = iter(await self._results(wanted, encode))
+        for doc, pair in zip(docs, pairs, strict=True):
+            if pair is not None:
+                found = next(results), next(results)
+                fill_heatmap(doc, found, pair[1], self._encoder.heatmapper, chosen)
+
     async def _embed(
         self, queries: Sequence[QueryDoc], pages: Sequence[PageDoc], chosen: EncodeParameters
     ) -> None:
@@ -155,7 +192,7 @@ class ColPaliEncoder(Executor):
         docs: list[QueryDoc | PageDoc] = []
         inputs: list[ImageInput | TextInput] = []
         for query in queries:
-            entry = _query_input(query)
+            entry = query_input(query)
             if isinstance(entry, InvalidQueryError):
                 self._fill(query, entry, chosen)
             else:
@@ -205,12 +242,3 @@ class ColPaliEncoder(Executor):
         if result.__cause__ is not None:
             self.logger.error(f"{result!r}", exc_info=result.__cause__)
         doc.error = describe(result)
-
-
-def _query_input(query: QueryDoc) -> ImageInput | TextInput | InvalidQueryError:
-    item, text, image = str(query.id), query.text, query.image
-    query.image = None
-    if (text is None) == (image is None):
-        found = "neither text nor image" if text is None else "text and an image"
-        return InvalidQueryError(f"{owner('query', item)}: has {found}, expected one of them", item)
-    return TextInput(item, text) if text is not None else ImageInput(item, image, kind="query")

@@ -91,3 +91,28 @@ class ScoreDoc(_WireDoc):
     pages: DocList[PageDoc] = Field(default_factory=DocList[PageDoc])
     scores: Optional[NdArray] = None
     ranking: Optional[NdArray] = None
+
+
+class HeatmapDoc(_WireDoc):
+    """A page and a query, and where on the page each token of the query finds its like.
+
+    Attributes:
+        page: With `image` or `url`. Always embedded anew and never pooled: a heatmap needs to
+            know which vector stands for which patch.
+        query: With `text`.
+        tokens: Pieces of the query's text, in order, as they were typed.
+        kinds: What each is: "text"; with `all_tokens` also "prompt" (what the checkpoint wants
+            around a query) and "special" (tokens without words).
+        maps: float32 (n_tokens, rows, columns), the dot product of each token with each patch, in
+            [-1, 1]; row 0 is the page's top, column 0 its left.
+        grid: [columns, rows] of the maps.
+        error: ``ErrorClass: message`` where `on_error` is "keep" and this document failed.
+    """
+
+    page: PageDoc
+    query: QueryDoc
+    tokens: List[str] = Field(default_factory=list)
+    kinds: List[str] = Field(default_factory=list)
+    maps: Optional[NdArray] = None
+    grid: Optional[List[int]] = None
+    error: Optional[str] = None

@@ -6,8 +6,10 @@ from jina import Executor, requests
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
     SCORE,
     SCORE_EMBEDDINGS,
+    HeatmapDoc,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -54,6 +56,10 @@ class Counter(Executor):
         for doc in docs:
             self._count(doc.pages)
             self._count(doc.queries)
+        return docs
+
+    @requests(on=HEATMAP)
+    def pass_heatmaps(self, docs: DocList[HeatmapDoc], **kwargs) -> DocList[HeatmapDoc]:
         return docs
 
     def _count(self, docs):
