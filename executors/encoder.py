@@ -19,12 +19,14 @@ from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     HEATMAP,
+    INFO,
     SCORE,
     ColPaliError,
     ConfigError,
     EncodeParameters,
     HeatmapDoc,
     HeatmapParameters,
+    InfoDoc,
     InvalidQueryError,
     ModelLoadError,
     PageDoc,
@@ -121,6 +123,23 @@ class ColPaliEncoder(Executor):
             check_count(len(docs), "queries", self._encoder.settings.max_request_items)
             await self._embed(docs, [], chosen)
             return docs
+
+    @requests(on=INFO)
+    async def info(self, docs: DocList[InfoDoc], **_: Any) -> DocList[InfoDoc]:
+        """Say which checkpoint is served, and how.
+
+        Args:
+            docs: Filled, whatever they held.
+        """
+        loaded = self._encoder.loaded
+        for doc in docs:
+            doc.model = loaded.checkpoint.public_name
+            doc.family = loaded.family.name
+            doc.fingerprint = loaded.fingerprint
+            doc.dtype = str(loaded.dtype).removeprefix("torch.")
+            doc.device = loaded.device.type
+            doc.pool_factor = self._encoder.settings.pool_factor
+        return docs
 
     @requests(on=SCORE)
     async def embed_missing(

@@ -12,6 +12,7 @@ from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from colpali_serve.gateway.grpc_door import GrpcDoor
 from colpali_serve.gateway.handler import GuardedRequestHandler
 from colpali_serve.gateway.http.server import HttpDoor
+from colpali_serve.gateway.settings import GatewaySettings
 from colpali_serve.schemas import ConfigError, ServiceUnavailableError
 
 _DOORS: dict[str, type[GrpcDoor] | type[HttpDoor]] = {"grpc": GrpcDoor, "http": HttpDoor}
@@ -29,17 +30,19 @@ class ColPaliGateway(CompositeBaseServer, BaseGateway):  # type: ignore[misc]
         routes: Endpoint -> name of the one Executor that serves it, for example
             ``{"/embed_queries": "encoder"}``. Other endpoints pass through the whole Flow, and so
             does a request whose caller chose with `target_executor`.
-        kwargs: What Jina passes on.
+        kwargs: Any setting of `GatewaySettings`, and what Jina passes on.
 
     Raises:
-        ConfigError: A route names an Executor that the Flow does not have, a protocol is none of
-            grpc and http, or Jina's internals are not those of the release that this gateway was
-            written for.
+        ConfigError: A setting has a value that is not allowed, a route names an Executor that the
+            Flow does not have, a protocol is none of grpc and http, or Jina's internals are not
+            those of the release that this gateway was written for.
     """
 
     def __init__(self, routes: dict[str, str] | None = None, **kwargs: Any) -> None:
         # Jina's YAML loader names its own handler class; ours extends that one.
-        kwargs["req_handler_cls"] = partial(GuardedRequestHandler, routes=routes)
+        given = {name: kwargs.pop(name) for name in GatewaySettings.model_fields if name in kwargs}
+        settings = GatewaySettings.from_environment(given)
+        kwargs["req_handler_cls"] = partial(GuardedRequestHandler, routes=routes, settings=settings)
         super().__init__(**kwargs)
         self.servers = [
             _door(protocol)(**arguments)

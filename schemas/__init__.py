@@ -1,12 +1,13 @@
 """Documents, endpoint names, parameters and errors: what a client and the service share."""
 
-from colpali_serve.schemas.documents import HeatmapDoc, PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas.documents import HeatmapDoc, InfoDoc, PageDoc, QueryDoc, ScoreDoc
 from colpali_serve.schemas.embeddings import Embedding, check_embedding
 from colpali_serve.schemas.endpoints import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     ENDPOINTS,
     HEATMAP,
+    INFO,
     SCORE,
     SCORE_EMBEDDINGS,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "EMBED_QUERIES",
     "ENDPOINTS",
     "HEATMAP",
+    "INFO",
     "SCORE",
     "SCORE_EMBEDDINGS",
     "AuthenticationError",
@@ -47,6 +49,7 @@ __all__ = [
     "EncodingError",
     "HeatmapDoc",
     "HeatmapParameters",
+    "InfoDoc",
     "InvalidInputError",
     "InvalidPageError",
     "InvalidQueryError",

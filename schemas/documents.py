@@ -74,6 +74,27 @@ class QueryDoc(_WireDoc):
     error: Optional[str] = None
 
 
+class InfoDoc(_WireDoc):
+    """What the encoder serves.
+
+    Attributes:
+        model: Name of the checkpoint.
+        family: Of models, for example ``ColPali``.
+        fingerprint: Of its files, the dtype and the pooling; embeddings of another fingerprint
+            are not to be mixed with these.
+        dtype: What the model computes in.
+        device: Kind of device, ``cpu`` or ``cuda``.
+        pool_factor: Of pages, where requests do not say.
+    """
+
+    model: Optional[str] = None
+    family: Optional[str] = None
+    fingerprint: Optional[str] = None
+    dtype: Optional[str] = None
+    device: Optional[str] = None
+    pool_factor: Optional[int] = None
+
+
 class ScoreDoc(_WireDoc):
     """Queries to be scored against pages.
 

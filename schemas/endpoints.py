@@ -1,4 +1,4 @@
-"""The five endpoints, under their canonical names."""
+"""The endpoints, under their canonical names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ SCORE: Final = "/score"
 HEATMAP: Final = "/heatmap"
 """HeatmapDoc -> HeatmapDoc: `tokens` and `maps` filled, `image` and `url` removed."""
 
+INFO: Final = "/info"
+"""InfoDoc -> InfoDoc: filled with what the encoder serves."""
+
 ENDPOINTS: Final[tuple[str, ...]] = (
     EMBED_IMAGES,
     EMBED_QUERIES,
     SCORE_EMBEDDINGS,
     SCORE,
     HEATMAP,
+    INFO,
 )

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from colpali_serve.gateway.http import bento, errors, health
 from colpali_serve.gateway.http.flow import FlowCaller
+from colpali_serve.gateway.http.guard import Guard
+from colpali_serve.gateway.http.pages import PageReader
+from colpali_serve.gateway.http.readiness import Readiness
+from colpali_serve.gateway.http.rendering import Rendering
 
 PLAYGROUND = Path(__file__).resolve().parent.parent / "playground"
 
 routers = [health.router, bento.router]
-"""A module of routes each; one's router is added here to be served."""
+"""A module of routes each; one's router is added here to be served.
+
+A route reads its body with `reading.read`, finds what it needs in `request.app.state` (`flow`,
+`pages`), awaits the Flow with `flow.unless_gone`, and raises a `ColPaliError` for what is wrong.
+"""
 
 
-def create_app(flow: FlowCaller) -> FastAPI:
+def create_app(handler: Any) -> FastAPI:
     """Build the application.
 
     Args:
-        flow: Where requests go.
+        handler: The gateway's `GuardedRequestHandler`.
     """
     app = FastAPI(
         title="colpali-serve",
@@ -31,7 +41,12 @@ def create_app(flow: FlowCaller) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.flow = flow
+    state = app.state
+    state.flow = FlowCaller(handler)
+    state.metrics = handler.metrics
+    state.readiness = Readiness(handler, state.flow)
+    state.rendering = Rendering(handler.limits.settings)
+    state.pages = PageReader(state.rendering, handler.limits)
     errors.install(app)
     for router in routers:
         app.include_router(router)
@@ -39,11 +54,32 @@ def create_app(flow: FlowCaller) -> FastAPI:
         app.mount("/", StaticFiles(directory=PLAYGROUND, html=True), name="playground")
     else:
         app.add_route("/", _to_docs, include_in_schema=False)
+    app.add_middleware(Guard, keys=handler.keys, limits=handler.limits, metrics=handler.metrics)
+    if origins := handler.limits.settings.cors_origins:
+        # Outermost: a browser has to be told so of errors as well.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key"],
+            expose_headers=["retry-after"],
+        )
     return app
 
 
+async def start(app: FastAPI) -> None:
+    """Begin what goes on beside requests."""
+    app.state.readiness.start()
+
+
+async def stop(app: FastAPI) -> None:
+    """End it."""
+    await app.state.readiness.stop()
+    await app.state.rendering.close()
+
+
 async def _to_docs(request: object) -> RedirectResponse:
-    return RedirectResponse("/openapi.json")
+    return RedirectResponse("/docs")
 
 
 def _version() -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
 
+from colpali_serve.gateway.http.bodies import EncodingFormat
 from colpali_serve.schemas import Embedding
 
-EncodingFormat = Literal["float", "base64"]
 
-
-def as_lists(array: Embedding) -> orjson.Fragment:
-    """Write an array (n_vectors, dim) as nested lists of numbers."""
+def as_lists(array: Any) -> orjson.Fragment:
+    """Write an array (rows, columns) as nested lists of numbers; NaN becomes null."""
     plain = np.ascontiguousarray(array)
     return orjson.Fragment(orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY))
 

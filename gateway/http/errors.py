@@ -119,7 +119,7 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         text = "there is nothing at this address, expected one of the paths that /docs lists"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("allow", "another one")
+        allowed = next(iter((error.headers or {}).values()), "another one")
         text = f"method {request.method} is not allowed here, expected {allowed}"
     response = answer(HttpError(error.status_code, text))
     response.headers.update(error.headers or {})

@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from jina.serve.runtimes.servers import BaseServer
 
-from colpali_serve.gateway.http.app import create_app
-from colpali_serve.gateway.http.flow import FlowCaller
+from colpali_serve.gateway.http.app import create_app, start, stop
 from colpali_serve.schemas import ConfigError
 
 _GRACE_S = 5
@@ -37,13 +37,15 @@ class HttpDoor(BaseServer):  # type: ignore[misc]
         if bool(ssl_certfile) != bool(ssl_keyfile):
             raise ConfigError("one of ssl_certfile and ssl_keyfile is missing, expected both")
         self._certfile, self._keyfile = ssl_certfile, ssl_keyfile
+        self._app: FastAPI | None = None
 
     async def setup_server(self) -> None:
         """Open the port."""
         # It says on every start and stop what the log already says, and callers' addresses.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        self._app = create_app(self._request_handler)
         config = uvicorn.Config(
-            create_app(FlowCaller(self._request_handler)),
+            self._app,
             host=self.host,
             port=self.port,
             log_config=None,
@@ -60,6 +62,7 @@ class HttpDoor(BaseServer):  # type: ignore[misc]
         await self.server.startup()
         if not self.server.started:
             raise ConfigError(f"port {self.port} cannot be opened, expected a free one")
+        await start(self._app)
 
     async def run_server(self) -> None:
         """Serve until told to stop."""
@@ -67,9 +70,11 @@ class HttpDoor(BaseServer):  # type: ignore[misc]
 
     async def shutdown(self) -> None:
         """Let go of the port; answers under way have a few seconds."""
-        if self.server is not None:
-            self.server.should_exit = True
-            await self.server.shutdown()
+        if self.server is None or self._app is None:
+            return  # it was called off before the port was open
+        self.server.should_exit = True
+        await self.server.shutdown()
+        await stop(self._app)
 
     @property
     def should_exit(self) -> bool:

@@ -1,0 +1,177 @@
+"""Untrusted PDFs and images, handed to processes that may be ended at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from colpali_serve.gateway.settings import GatewaySettings
+from colpali_serve.schemas import InvalidPageError, owner
+
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG")
+"""All that a renderer gets to know: no key, no token."""
+_COMMAND = (
+    sys.executable,
+    "-c",
+    # docarray would import torch wherever it is installed, for nothing: seconds and megabytes.
+    "import sys; sys.modules['torch'] = None; "
+    "from colpali_serve.client.renderer import main; main()",
+)
+_START_LIMIT_S = 60.0
+_THUMBNAIL_SIDE = 320
+_LINE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A page of a file, or why there is none.
+
+    Attributes:
+        number: Of the page, from 1.
+        image: Encoded, or None.
+        thumbnail: A small JPEG of it; empty where none was asked for.
+        error: Instead of the image.
+    """
+
+    number: int
+    image: bytes | None
+    thumbnail: bytes = b""
+    error: InvalidPageError | None = None
+
+
+class Rendering:
+    """Starts renderers when they are first needed, keeps them, and ends those that hang.
+
+    Args:
+        settings: Time, pages and pixels that a file may take.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._free: list[asyncio.subprocess.Process] = []
+        self._places = asyncio.Semaphore(settings.pdf_workers)
+
+    async def close(self) -> None:
+        """End the renderers that are idle; the others end with their jobs."""
+        while self._free:
+            await _end(self._free.pop())
+
+    async def pdf(
+        self, content: bytes, name: str, dpi: int, thumbnails: bool = False
+    ) -> AsyncGenerator[Rendered, None]:
+        """Render a PDF page by page, each when the one before it has been taken.
+
+        Args:
+            content: The file.
+            name: For errors.
+            dpi: Resolution.
+            thumbnails: Whether to make them.
+
+        Yields:
+            A page, or its error; one error alone where the file is no PDF that can be read.
+        """
+        settings = self._settings
+        job = {
+            "do": "pdf",
+            "dpi": dpi,
+            "side": _THUMBNAIL_SIDE if thumbnails else 0,
+            "max_pages": settings.max_pdf_pages,
+            "max_pixels": settings.max_pixels,
+        }
+        async with aclosing(self._answers(job, content, name)) as answers:
+            async for rendered in answers:
+                yield rendered
+
+    async def thumbnail(self, content: bytes, name: str) -> bytes:
+        """Return a small JPEG of an image; nothing where it cannot be read."""
+        job = {"do": "thumbnail", "side": _THUMBNAIL_SIDE, "max_pixels": self._settings.max_pixels}
+        async with aclosing(self._answers(job, content, name)) as answers:
+            found = [rendered.thumbnail async for rendered in answers]
+        return found[0] if found else b""
+
+    async def _answers(
+        self, job: dict[str, Any], content: bytes, name: str
+    ) -> AsyncGenerator[Rendered, None]:
+        number = 0
+        async with self._renderer() as renderer:
+            head = json.dumps({**job, "name": name, "size": len(content)}).encode()
+            assert renderer.stdin is not None
+            sending = asyncio.ensure_future(_send(renderer.stdin, head + b"\n", content))
+            try:
+                while True:
+                    answer, image, thumbnail = await self._next(renderer, name, number)
+                    if answer["kind"] == "end":
+                        return
+                    number += 1
+                    if answer["kind"] == "page":
+                        yield Rendered(number, image, thumbnail)
+                    else:
+                        error = InvalidPageError(answer["message"], answer["item"])
+                        yield Rendered(number, None, error=error)
+            except InvalidPageError as error:
+                await _end(renderer)
+                yield Rendered(number + 1, None, error=error)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+
+    async def _next(
+        self, renderer: asyncio.subprocess.Process, name: str, number: int
+    ) -> tuple[dict[str, Any], bytes, bytes]:
+        assert renderer.stdout is not None
+        # The first answer of a new process waits for its imports as well.
+        limit_s = self._settings.pdf_time_limit_s + (0.0 if number else _START_LIMIT_S)
+        try:
+            async with asyncio.timeout(limit_s):
+                head = json.loads(await renderer.stdout.readuntil(b"\n"))
+                image = await renderer.stdout.readexactly(head["size"])
+                return head, image, await renderer.stdout.readexactly(head["thumbnail_size"])
+        except TimeoutError:
+            found = f"takes longer than {self._settings.pdf_time_limit_s:g} s"
+        except (asyncio.IncompleteReadError, ConnectionError):
+            found = "cannot be rendered"
+        message = f"{owner('page', f'{name}#{number + 1}')}: it {found}, expected a simpler file"
+        raise InvalidPageError(message, name)
+
+    @asynccontextmanager
+    async def _renderer(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        async with self._places:
+            renderer = self._free.pop() if self._free else await _start()
+            done = False
+            try:
+                yield renderer
+                done = renderer.returncode is None
+            finally:
+                # One that was left in the middle of a job would answer the next with its rest.
+                if done:
+                    self._free.append(renderer)
+                else:
+                    await _end(renderer)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *_COMMAND,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_LINE_BYTES,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+    )
+
+
+async def _send(stdin: asyncio.StreamWriter, head: bytes, content: bytes) -> None:
+    stdin.write(head)
+    stdin.write(content)
+    await stdin.drain()
+
+
+async def _end(renderer: asyncio.subprocess.Process) -> None:
+    if renderer.returncode is None:
+        renderer.kill()
+        await renderer.wait()
