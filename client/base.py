@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from colpali_serve.client.connection import Connection, Patience
 from colpali_serve.client.embedding import QueryInput, page_steps, query_steps
+from colpali_serve.client.heatmaps import heatmap_steps
 from colpali_serve.client.progress import progress_bar
 from colpali_serve.client.reading import Reading
-from colpali_serve.client.results import PageEmbedding, QueryEmbedding
+from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding
 from colpali_serve.client.scoring import Block, PagesToScore, QueriesToScore, score_steps
-from colpali_serve.client.sources import Pages, count_pages
+from colpali_serve.client.sources import PageInput, Pages, count_pages
 from colpali_serve.client.steps import Steps
 from colpali_serve.schemas import ConfigError, EncodeParameters
 from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
@@ -118,6 +119,13 @@ class BaseClient:
             lambda raw: self._page_steps(raw, "float16", None, on_error),
             self._max_in_flight,
         )
+
+    def _heatmap_steps(
+        self, query: str, page: PageInput, number: int | None, all_tokens: bool
+    ) -> Steps[Heatmap]:
+        if number is not None:
+            _check_at_least(1, number=number)
+        return heatmap_steps(self._connection, query, page, number, all_tokens, self._reading)
 
 
 def _check_at_least(least: float, **settings: float) -> None:

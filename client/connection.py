@@ -20,6 +20,7 @@ from colpali_serve.client.jina_import import import_jina
 from colpali_serve.client.loop import submit
 from colpali_serve.schemas import (
     ColPaliError,
+    HeatmapDoc,
     OverloadedError,
     PageDoc,
     QueryDoc,
@@ -28,8 +29,8 @@ from colpali_serve.schemas import (
     ServiceUnavailableError,
 )
 
-Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
-_KINDS = (PageDoc, QueryDoc, ScoreDoc)
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
+_KINDS = (PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
 
 _log = logging.getLogger("colpali_serve.client")
 _silent = logging.getLogger("colpali_serve.client.jina")
