@@ -14,9 +14,9 @@ from colpali_serve.schemas import InvalidInputError
 Maps = NDArray[np.float32]
 
 _COLD, _HOT = np.array((255, 186, 48)), np.array((214, 30, 66))
-_STRENGTH = 0.72
+_STRENGTH = 0.8
 """Opacity of the hottest colour: what is written below stays readable."""
-_STEEPNESS = 2.0
+_STEEPNESS = 1.8
 """Above 1 it keeps what is only lukewarm from colouring the page."""
 
 

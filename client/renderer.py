@@ -11,14 +11,17 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+import numpy as np
 from PIL import Image
 
+from colpali_serve.client import overlay
 from colpali_serve.client.images import open_encoded, refuse
 from colpali_serve.client.pdf import iter_pdf
-from colpali_serve.client.reading import Reading
+from colpali_serve.client.reading import Reading, Source
 from colpali_serve.schemas import InvalidPageError
 
 _MEMORY_BYTES = 3 * 1024**3
@@ -49,8 +52,12 @@ def _work(job: dict[str, Any], content: bytes, answers: BinaryIO) -> None:
     if job["do"] == "thumbnail":
         _answer(answers, {"kind": "page"}, b"", _thumbnail(content, job))
         return
+    if job["do"] == "overlay":
+        _answer(answers, {"kind": "page"}, _overlay(content, job))
+        return
     reading = Reading(job["dpi"], job["max_pages"], job["max_pixels"])
-    for source in iter_pdf(content, job["name"], reading):
+    sources = iter_pdf(content, job["name"], reading)
+    for source in sources if job["only"] is None else _only(sources, job):
         try:
             image = source.load().image or b""
         except InvalidPageError as error:
@@ -61,12 +68,35 @@ def _work(job: dict[str, Any], content: bytes, answers: BinaryIO) -> None:
             )
 
 
+def _only(sources: Iterator[Source], job: dict[str, Any]) -> Iterator[Source]:
+    """One page of a file; what is passed over is not rendered."""
+    count = 0
+    for count, source in enumerate(sources, 1):
+        # A file that cannot be opened is one source of the file's own name, with its error.
+        if count == job["only"] or source.id == job["name"]:
+            yield source
+            return
+    raise refuse(job["name"], f"page {job['only']} is wanted", f"1 to {count}")
+
+
+def _overlay(content: bytes, job: dict[str, Any]) -> bytes:
+    name = job["name"]
+    width, height = open_encoded(content, name).size
+    _check_pixels(width, height, job)
+    page = overlay.open_page(content, name)
+    return overlay.encode(overlay.draw(page, np.array(job["warmth"], np.float32)))
+
+
+def _check_pixels(width: int, height: int, job: dict[str, Any]) -> None:
+    most = job["max_pixels"]
+    if width * height > most:
+        raise refuse(job["name"], f"image is {width}x{height}", f"at most {most} pixels")
+
+
 def _thumbnail(content: bytes, job: dict[str, Any]) -> bytes:
     name = job["name"]
     image = open_encoded(content, name)
-    width, height = image.size
-    if width * height > job["max_pixels"]:
-        raise refuse(name, f"image is {width}x{height}", f"at most {job['max_pixels']} pixels")
+    _check_pixels(*image.size, job)
     try:
         # JPEG decodes to a small size at once.
         image.draft("RGB", (job["side"], job["side"]))

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from colpali_serve.gateway.http import bento, errors, health
+from colpali_serve.gateway.http import bento, errors, health, heatmap
 from colpali_serve.gateway.http.flow import FlowCaller
 from colpali_serve.gateway.http.guard import Guard
 from colpali_serve.gateway.http.pages import PageReader
@@ -20,7 +20,7 @@ from colpali_serve.gateway.http.rendering import Rendering
 
 PLAYGROUND = Path(__file__).resolve().parent.parent / "playground"
 
-routers = [health.router, bento.router]
+routers = [health.router, bento.router, heatmap.router]
 """A module of routes each; one's router is added here to be served.
 
 A route reads its body with `reading.read`, finds what it needs in `request.app.state` (`flow`,

@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from colpali_serve.gateway.redaction import InternalError
 from colpali_serve.schemas import (
+    HeatmapDoc,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -24,7 +25,7 @@ from colpali_serve.schemas import (
     error_from_name,
 )
 
-Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
 Result = TypeVar("Result")
 
 

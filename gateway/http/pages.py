@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from colpali_serve.gateway.http.images import ImageUrl
 from colpali_serve.gateway.http.reading import Upload
 from colpali_serve.gateway.http.rendering import Rendering
 from colpali_serve.gateway.limits import Limits
-from colpali_serve.schemas import InvalidInputError, InvalidPageError, PageDoc
+from colpali_serve.schemas import InvalidInputError, InvalidPageError, PageDoc, owner
 
 _PDF = b"%PDF-"
 _PDF_WITHIN = 1024
@@ -102,6 +103,46 @@ class PageReader:
                 count += 1
                 self._limits.check_pages(count)
                 yield page
+
+    async def one(
+        self, image: ImageUrl | None, files: Sequence[Upload], number: int, dpi: int
+    ) -> tuple[Page, bytes]:
+        """Read the only page of a request.
+
+        Args:
+            image: Of the body.
+            files: Or one uploaded image or PDF.
+            number: Which page of a PDF, from 1.
+            dpi: Resolution at which PDFs are rendered.
+
+        Returns:
+            The page, and its encoded image.
+
+        Raises:
+            InvalidInputError: There is no page, or more than one.
+            InvalidPageError: The PDF is bad, or has no such page.
+        """
+        count = len(files) + (image is not None)
+        if count != 1:
+            raise InvalidInputError(f"the request has {count} pages, expected 1")
+        if image is not None:
+            return _of_url(0, image), _bytes_of(image.url)
+        [file] = files
+        if _PDF not in file.content[:_PDF_WITHIN]:
+            if number > 1:
+                raise InvalidPageError(
+                    f"{owner('page', file.name)}: page {number} of an image is wanted, expected 1",
+                    file.name,
+                )
+            page = Page(file.name, PageDoc(id=file.name, image=file.content), file.name, 1)
+            return page, file.content
+        pages = self._rendering.pdf(file.content, file.name, dpi, only=number)
+        async with aclosing(pages):
+            [found] = [page async for page in pages]
+        if found.error is not None:
+            raise found.error
+        name, content = f"{file.name}#{number}", found.image or b""
+        return Page(name, PageDoc(id=name, image=content), file.name, number), content
 
     async def _of_file(
         self, file: Upload, dpi: int, thumbnails: bool

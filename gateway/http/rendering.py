@@ -11,6 +11,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from colpali_serve.gateway.settings import GatewaySettings
 from colpali_serve.schemas import InvalidPageError, owner
 
@@ -63,7 +66,12 @@ class Rendering:
             await _end(self._free.pop())
 
     async def pdf(
-        self, content: bytes, name: str, dpi: int, thumbnails: bool = False
+        self,
+        content: bytes,
+        name: str,
+        dpi: int,
+        thumbnails: bool = False,
+        only: int | None = None,
     ) -> AsyncGenerator[Rendered, None]:
         """Render a PDF page by page, each when the one before it has been taken.
 
@@ -72,6 +80,7 @@ class Rendering:
             name: For errors.
             dpi: Resolution.
             thumbnails: Whether to make them.
+            only: Number of the one page that is wanted, from 1.
 
         Yields:
             A page, or its error; one error alone where the file is no PDF that can be read.
@@ -81,6 +90,7 @@ class Rendering:
             "do": "pdf",
             "dpi": dpi,
             "side": _THUMBNAIL_SIDE if thumbnails else 0,
+            "only": only,
             "max_pages": settings.max_pdf_pages,
             "max_pixels": settings.max_pixels,
         }
@@ -88,12 +98,34 @@ class Rendering:
             async for rendered in answers:
                 yield rendered
 
-    async def thumbnail(self, content: bytes, name: str) -> bytes:
+    async def thumbnail(self, content: bytes, name: str, side: int = _THUMBNAIL_SIDE) -> bytes:
         """Return a small JPEG of an image; nothing where it cannot be read."""
-        job = {"do": "thumbnail", "side": _THUMBNAIL_SIDE, "max_pixels": self._settings.max_pixels}
+        job = {"do": "thumbnail", "side": side, "max_pixels": self._settings.max_pixels}
         async with aclosing(self._answers(job, content, name)) as answers:
             found = [rendered.thumbnail async for rendered in answers]
         return found[0] if found else b""
+
+    async def overlay(self, content: bytes, name: str, warmth: NDArray[np.float32]) -> bytes:
+        """Return a PNG of an image, coloured where it is warm.
+
+        Args:
+            content: The image.
+            name: For errors.
+            warmth: float32 (rows, columns), from 0 to 1.
+
+        Raises:
+            InvalidPageError: It cannot be read.
+        """
+        job = {
+            "do": "overlay",
+            "warmth": warmth.round(4).tolist(),
+            "max_pixels": self._settings.max_pixels,
+        }
+        async with aclosing(self._answers(job, content, name)) as answers:
+            [drawn] = [rendered async for rendered in answers]
+        if drawn.error is not None:
+            raise drawn.error
+        return drawn.image or b""
 
     async def _answers(
         self, job: dict[str, Any], content: bytes, name: str
