@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse
-from starlette.staticfiles import StaticFiles
 
-from colpali_serve.gateway.http import bento, errors, health, heatmap
+from colpali_serve.gateway.http import bento, contract, docs, errors, health, heatmap, openai
+from colpali_serve.gateway.http.files import add_playground
 from colpali_serve.gateway.http.flow import FlowCaller
 from colpali_serve.gateway.http.guard import Guard
 from colpali_serve.gateway.http.pages import PageReader
 from colpali_serve.gateway.http.readiness import Readiness
 from colpali_serve.gateway.http.rendering import Rendering
 
-PLAYGROUND = Path(__file__).resolve().parent.parent / "playground"
-
-routers = [health.router, bento.router, heatmap.router]
+routers = [health.router, bento.router, openai.router, heatmap.router, docs.router]
 """A module of routes each; one's router is added here to be served.
 
 A route reads its body with `reading.read`, finds what it needs in `request.app.state` (`flow`,
@@ -49,11 +45,9 @@ def create_app(handler: Any) -> FastAPI:
     state.pages = PageReader(state.rendering, handler.limits)
     errors.install(app)
     for router in routers:
-        app.include_router(router)
-    if (PLAYGROUND / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=PLAYGROUND, html=True), name="playground")
-    else:
-        app.add_route("/", _to_docs, include_in_schema=False)
+        app.include_router(router, responses=contract.ERRORS)
+    contract.install(app, routers)
+    add_playground(app)
     app.add_middleware(Guard, keys=handler.keys, limits=handler.limits, metrics=handler.metrics)
     if origins := handler.limits.settings.cors_origins:
         # Outermost: a browser has to be told so of errors as well.
@@ -76,10 +70,6 @@ async def stop(app: FastAPI) -> None:
     """End it."""
     await app.state.readiness.stop()
     await app.state.rendering.close()
-
-
-async def _to_docs(request: object) -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 def _version() -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import orjson
 from docarray import DocList
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from colpali_serve.gateway.http.arrays import as_lists, described, dump
 from colpali_serve.gateway.http.bodies import EmbedImages, EmbedQueries, Score, ScoreEmbeddings
+from colpali_serve.gateway.http.contract import PIXEL, EmbeddingsAnswer, Scores, gives, takes
 from colpali_serve.gateway.http.embedding import (
     Outcome,
     embed_all,
@@ -38,9 +40,30 @@ router = APIRouter(tags=["embed and score"])
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
+_SCORES = "MaxSim, (n_queries, n_pages)."
 
 
-@router.post("/embed_images")
+class PlacedScores(BaseModel):
+    """Scores of uploaded pages.
+
+    Attributes:
+        scores: MaxSim, (n_queries, n_pages).
+        pages: The file and page that each column stands for.
+    """
+
+    scores: list[list[float]]
+    pages: list[dict[str, Any]]
+
+
+@router.post(
+    "/embed_images",
+    responses=gives(
+        EmbeddingsAnswer,
+        "An embedding a page.",
+        content={_NDJSON: {"schema": {"type": "string"}}},
+    ),
+)
+@takes(EmbedImages, {"items": [{"url": PIXEL}], "encoding_format": "base64"}, files=True)
 async def embed_images(request: Request) -> Response:
     """Embed page images.
 
@@ -68,7 +91,11 @@ async def embed_images(request: Request) -> Response:
     return Response(await dump(entries), media_type=_JSON)
 
 
-@router.post("/embed_queries")
+@router.post(
+    "/embed_queries",
+    responses=gives(EmbeddingsAnswer, "An embedding a query."),
+)
+@takes(EmbedQueries, {"items": ["total of the invoice"], "encoding_format": "base64"})
 async def embed_queries(request: Request) -> Response:
     """Embed text queries, as `/embed_images` embeds pages."""
     body = (await read(request, EmbedQueries)).body
@@ -78,7 +105,11 @@ async def embed_queries(request: Request) -> Response:
     return await _embeddings(docs, body.encoding_format)
 
 
-@router.post("/score_embeddings")
+@router.post("/score_embeddings", responses=gives(Scores, _SCORES))
+@takes(
+    ScoreEmbeddings,
+    {"image_embeddings": [[[1.0, 0.0], [0.0, 1.0]]], "query_embeddings": [[[0.6, 0.8]]]},
+)
 async def score_embeddings(request: Request) -> Response:
     """Score embeddings against each other: MaxSim, (n_queries, n_pages)."""
     body = (await read(request, ScoreEmbeddings)).body
@@ -90,7 +121,8 @@ async def score_embeddings(request: Request) -> Response:
     return Response(orjson.dumps(as_lists(scored.scores)), media_type=_JSON)
 
 
-@router.post("/score")
+@router.post("/score", responses=gives(Scores | PlacedScores, _SCORES))
+@takes(Score, {"images": [{"url": PIXEL}], "queries": ["total of the invoice"]}, files=True)
 async def score(request: Request) -> Response:
     """Score queries against page images: MaxSim, (n_queries, n_pages).
 

@@ -9,12 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 _ADDRESSES = ("data:", "http://", "https://")
 
 
-def _spelt_out(value: object) -> object:
+def spelt_out(value: object) -> object:
     """Bring every way to write an image into one form: ``{"url": ...}``.
 
-    >>> _spelt_out({"image": "https://example.com/a.png"})
+    >>> spelt_out({"image": "https://example.com/a.png"})
     {'url': 'https://example.com/a.png'}
-    >>> _spelt_out("aGk=")
+    >>> spelt_out("aGk=")
     {'url': 'data:;base64,aGk='}
     """
     if isinstance(value, str):
@@ -23,7 +23,7 @@ def _spelt_out(value: object) -> object:
     if isinstance(value, dict):
         inner: Any = value.get("image", value.get("image_url"))
         if inner is not None and "url" not in value:
-            return _spelt_out(inner)
+            return spelt_out(inner)
     return value
 
 
@@ -42,32 +42,25 @@ class ImageUrl(BaseModel):
 
 _URL = {"type": "string", "minLength": 1}
 
-Image = Annotated[
-    ImageUrl,
-    BeforeValidator(_spelt_out),
-    WithJsonSchema(
+IMAGE_SCHEMA: dict[str, Any] = {
+    "title": "Image",
+    "description": "A data: URI, bare base64, or an address on an allowed host; alone or in an "
+    "object.",
+    "anyOf": [
+        {"type": "object", "properties": {"url": _URL}, "required": ["url"]},
+        {"type": "object", "properties": {"image": _URL}, "required": ["image"]},
         {
-            "title": "Image",
-            "description": "A data: URI, bare base64, or an address on an allowed host; alone or "
-            "in an object.",
-            "anyOf": [
-                {"type": "object", "properties": {"url": _URL}, "required": ["url"]},
-                {"type": "object", "properties": {"image": _URL}, "required": ["image"]},
-                {
-                    "type": "object",
-                    "properties": {
-                        "image_url": {
-                            "type": "object",
-                            "properties": {"url": _URL},
-                            "required": ["url"],
-                        }
-                    },
-                    "required": ["image_url"],
-                },
-                _URL,
-            ],
-        }
-    ),
-]
+            "type": "object",
+            "properties": {
+                "image_url": {"type": "object", "properties": {"url": _URL}, "required": ["url"]}
+            },
+            "required": ["image_url"],
+        },
+        _URL,
+    ],
+}
+"""JSON schema of an image, in every way to write one."""
+
+Image = Annotated[ImageUrl, BeforeValidator(spelt_out), WithJsonSchema(IMAGE_SCHEMA)]
 """``{"url": ...}``, ``{"image": ...}``, ``{"image_url": {"url": ...}}`` or the string alone, which
 may also be bare base64."""

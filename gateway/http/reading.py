@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_origin
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 
@@ -105,14 +106,22 @@ def _file_name(name: str | None, number: int) -> str:
 
 def _fields(form: FormData, model: type[BaseModel]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    lists = set(_list_fields(model))
     for name in form:
         values = [value for value in form.getlist(name) if isinstance(value, str)]
         if not values:
             continue
-        field = model.model_fields.get(name)
-        many = field is not None and get_origin(field.annotation) is list
-        found[name] = values if many else values[-1]
+        found[name] = values if name in lists else values[-1]
     return found
+
+
+def _list_fields(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the names, under all of their names, of fields that take a list."""
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list:
+            yield name
+            if isinstance(field.validation_alias, AliasChoices):
+                yield from (str(alias) for alias in field.validation_alias.choices)
 
 
 def _checked(model: type[Model], values: Any) -> Model:
