@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Jina reads the endpoints' document classes from them.
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from docarray import DocList
@@ -12,6 +13,7 @@ from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.executors.boundary import boundary
 from colpali_serve.executors.counts import check_count, check_score_counts
+from colpali_serve.executors.fetching import fetcher_of
 from colpali_serve.executors.heatmaps import fill_heatmap, heatmap_inputs
 from colpali_serve.executors.inputs import query_input
 from colpali_serve.executors.metrics import observer
@@ -27,6 +29,7 @@ from colpali_serve.schemas import (
     HeatmapDoc,
     HeatmapParameters,
     InfoDoc,
+    InvalidPageError,
     InvalidQueryError,
     ModelLoadError,
     PageDoc,
@@ -68,6 +71,7 @@ class ColPaliEncoder(Executor):
         except (ConfigError, ModelLoadError) as error:
             self.logger.error(f"cannot start: {describe(error)}")
             raise
+        self._fetcher = fetcher_of(settings)
         loaded = self._encoder.loaded
         self.logger.info(
             f"{loaded.checkpoint.name} ({loaded.family.name}) on {loaded.device} in "
@@ -230,7 +234,13 @@ class ColPaliEncoder(Executor):
         if not inputs:
             return []
         dtype = chosen.embedding_dtype or self._encoder.settings.embedding_dtype
-        futures = self._encoder.submit(inputs, chosen.pool_factor, dtype)
+        async with AsyncExitStack() as held:
+            entries: Sequence[ImageInput | TextInput | InvalidPageError] = inputs
+            if self._fetcher is not None:
+                fetched = self._fetcher.fetched(inputs, all_or_none=chosen.on_error == "raise")
+                entries = await held.enter_async_context(fetched)
+            good = [entry for entry in entries if not isinstance(entry, InvalidPageError)]
+            futures = self._encoder.submit(good, chosen.pool_factor, dtype)
 
         async def result(future: Any) -> Encoded | ColPaliError:
             found: Encoded | ColPaliError = await asyncio.wrap_future(future)
@@ -239,7 +249,8 @@ class ColPaliEncoder(Executor):
             return found
 
         try:
-            return await asyncio.gather(*map(result, futures))
+            found = iter(await asyncio.gather(*map(result, futures)))
+            return [e if isinstance(e, InvalidPageError) else next(found) for e in entries]
         finally:
             # An error, or the caller went away: what is not done yet is not wanted any more.
             gone = [future for future in futures if future.cancel()]
