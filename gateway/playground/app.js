@@ -47,7 +47,10 @@ async function embed(file, signal) {
       const page = new Page(file, found.number);
       page.thumbnail = found.thumbnail;
       await keep(page.key, found.packed);
-      if (signal.aborted) return true;
+      if (signal.aborted) {
+        forget(page.key);
+        return true;
+      }
       add(page, open);
       stats.pages++;
       showProgress();
@@ -113,7 +116,7 @@ async function find(text) {
     setQuery(text);
     await rankNow();
     const [best] = inOrder();
-    say(`Best of ${count(pages.length, "page")} for “${text}”: ${best.title}.`);
+    if (best) say(`Best of ${count(pages.length, "page")} for “${text}”: ${best.title}.`);
   } catch (error) {
     if (error.name === "AbortError") return;
     say("");
@@ -123,6 +126,7 @@ async function find(text) {
 }
 
 async function rankNow() {
+  if (!asked) return; // everything was removed meanwhile
   const ranked = [...pages];
   const found = await scores(
     asked.packed,

@@ -12,9 +12,8 @@ const PAGES = {
     pen.text("Switch the lamp off and let it cool.", "Turn the screw on the back to the left",
       "and lift the cover. Pull the old battery", "out by its ribbon and slide the new one",
       "in with the plus sign up.");
-    pen.gap(60);
-    pen.box(150, 320, 170);
-    pen.box(250, 120, 40, "#c9d4e8");
+    pen.gap(30);
+    pen.battery(140, 320, 150);
     pen.text("", "Never burn or open a battery.");
   },
   "invoice.png": (pen) => {
@@ -88,10 +87,18 @@ class Pen {
     this.y += height;
   }
 
-  box(x, width, height, colour = "#e7ecf5") {
-    this.fill(INK, x, this.y, width, height);
-    this.fill(colour, x + 3, this.y + 3, width - 6, height - 6);
-    this.y += height + 20;
+  battery(x, width, height) {
+    this.box(x + width - 3, this.y + height / 3, 24, height / 3, "#c9d4e8");
+    this.box(x, this.y, width, height, "#e7ecf5");
+    this.box(x, this.y, width / 3, height, "#5b7db1");
+    this.y += height / 2 + 12;
+    this.write("+", x + width - 60, "bold 40px");
+    this.y += height / 2 + 20;
+  }
+
+  box(x, y, width, height, colour) {
+    this.fill(INK, x, y, width, height);
+    this.fill(colour, x + 3, y + 3, width - 6, height - 6);
   }
 
   bars(values, names) {

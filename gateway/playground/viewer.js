@@ -98,6 +98,10 @@ function fill({ tokens, image }) {
     $("sheet-image").src = image;
     $("sheet").classList.remove("coarse");
   }
+  if (!tokens.length) {
+    $("viewer-status").textContent = "The model sees no words in this query.";
+    return;
+  }
   const groups = words(tokens);
   $("token-list").replaceChildren(
     make("span", { className: "word" }, token("All tokens", -1)),
