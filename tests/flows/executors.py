@@ -7,9 +7,11 @@ from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     HEATMAP,
+    INFO,
     SCORE,
     SCORE_EMBEDDINGS,
     HeatmapDoc,
+    InfoDoc,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -60,6 +62,10 @@ class Counter(Executor):
 
     @requests(on=HEATMAP)
     def pass_heatmaps(self, docs: DocList[HeatmapDoc], **kwargs) -> DocList[HeatmapDoc]:
+        return docs
+
+    @requests(on=INFO)
+    def pass_info(self, docs: DocList[InfoDoc], **kwargs) -> DocList[InfoDoc]:
         return docs
 
     def _count(self, docs):
