@@ -53,6 +53,8 @@ def heatmap(
             )
         client = connect(host, port, tls=tls, dpi=dpi, timeout_s=timeout_s)
         found = client.heatmap(query, page, number)
+        if token is not None and token > len(found.tokens):
+            raise ConfigError(f"--token is {token}, expected 1 to {len(found.tokens)}")
         drawn = found.overlay(None if token is None else token - 1)
         out.write_bytes(encode(drawn))
         Console().print(token_table(found))
