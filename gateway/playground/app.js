@@ -80,8 +80,8 @@ function showProgress() {
   const busy = stats.files > 0;
   $("progress").hidden = !busy;
   $("bar").max = Math.max(stats.files, 1);
-  // One file tells nothing by its count alone: let the bar wander until it is done.
-  if (stats.files > 1) $("bar").value = stats.done;
+  // Before the first file is done its count tells nothing: let the bar wander.
+  if (stats.done) $("bar").value = stats.done;
   else $("bar").removeAttribute("value");
   if (busy) {
     const files = stats.files > 1 ? `${stats.done} of ${count(stats.files, "file")}, ` : "";

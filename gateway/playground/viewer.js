@@ -14,6 +14,9 @@ let leads = false; // whether the focus goes to the tokens when they are there
 export function prepare(inOrder) {
   order = inOrder;
   paintRamp($("ramp"));
+  $("sheet-image").addEventListener("load", ({ target: { naturalWidth, naturalHeight } }) => {
+    $("sheet").style.setProperty("--ratio", (naturalWidth / naturalHeight).toFixed(4));
+  });
   $("close").addEventListener("click", () => $("viewer").close());
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
@@ -70,12 +73,11 @@ async function show() {
     : "";
   $("sheet-image").src = page.thumbnail ?? "";
   $("sheet-image").alt = page.title;
-  $("sheet").classList.add("coarse");
   $("tokens").hidden = $("legend").hidden = true;
   $("heat").hidden = true;
   $("token-text").textContent = "";
   if (!query) {
-    $("viewer-status").textContent = "Rank pages for a query to see where it looks.";
+    $("viewer-status").textContent = "Ask for something to see where on this page it is.";
     return;
   }
   $("viewer-status").textContent = "Looking …";
@@ -94,10 +96,7 @@ async function show() {
 }
 
 function fill({ tokens, image }) {
-  if (image) {
-    $("sheet-image").src = image;
-    $("sheet").classList.remove("coarse");
-  }
+  if (image) $("sheet-image").src = image;
   if (!tokens.length) {
     $("viewer-status").textContent = "The model sees no words in this query.";
     return;
