@@ -36,6 +36,8 @@ def create_app(handler: Any) -> FastAPI:
         version=_version(),
         docs_url=None,
         redoc_url=None,
+        # A body would have to be sent twice.
+        redirect_slashes=False,
     )
     state = app.state
     state.flow = FlowCaller(handler)
