@@ -109,7 +109,7 @@ def patch_rows(loaded: LoadedModel, token_ids: NDArray[np.int64], grid: Grid) ->
 
     Vectors of the prompt around an image are no patches. Families that cut a page into tiles look
     at all of it once more, shrunken, behind the tiles; those vectors are left out, too: each
-    stands for as much of the page as a whole tile does.
+    stands for as much of the page as a dozen of the tiles' do.
 
     Args:
         loaded: The model.

@@ -59,7 +59,7 @@ def test_make_targets_exist(line: str) -> None:
     run(["make", "--dry-run", *shlex.split(line)[1:]])
 
 
-CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed)", line)]
+CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed|heatmap)", line)]
 
 
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
@@ -76,7 +76,7 @@ def test_verify_runs() -> None:
 
 
 def test_every_command_is_tested_somewhere() -> None:
-    known = re.compile(r"(make|colpali-serve (rank|embed|verify|serve))\b")
+    known = re.compile(r"(make|colpali-serve (rank|embed|heatmap|verify|serve))\b")
     assert all(known.match(line) for line in commands())
 
 
