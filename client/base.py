@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from colpali_serve.client.connection import Connection, Patience
@@ -24,6 +25,7 @@ class BaseClient:
         host: Name or address of the service.
         port: Port of its gRPC gateway.
         tls: Encrypt the connection.
+        api_key: For a service that wants one; None takes `COLPALI_API_KEY` from the environment.
         timeout_s: Deadline of one post, in seconds; None waits for ever. The default leaves room
             for a model of several billion parameters on a CPU.
         batch_pages: Pages in one post.
@@ -45,6 +47,7 @@ class BaseClient:
         port: int = 54321,
         *,
         tls: bool = False,
+        api_key: str | None = None,
         timeout_s: float | None = 300.0,
         batch_pages: int = 4,
         max_in_flight: int = 2,
@@ -64,7 +67,9 @@ class BaseClient:
         self._batch_pages = batch_pages
         self._max_in_flight = max_in_flight
         self._progress = progress
-        self._connection = Connection(host, port, tls, Patience(timeout_s, retries, backoff_s))
+        patience = Patience(timeout_s, retries, backoff_s)
+        key = os.environ.get("COLPALI_API_KEY") if api_key is None else api_key
+        self._connection = Connection(host, port, tls, patience, key or None)
 
     def _page_steps(
         self,
