@@ -12,6 +12,10 @@ from jina.serve.runtimes.servers import BaseServer
 from colpali_serve.gateway.http.app import create_app, start, stop
 from colpali_serve.schemas import ConfigError
 
+_IDLE_S = 75
+"""How long an idle connection stays open: longer than proxies keep theirs, or they would now and
+then send a request into a connection that is just being closed."""
+
 _GRACE_S = 5
 """How long answers that are under way may take when the server stops."""
 
@@ -52,6 +56,7 @@ class HttpDoor(BaseServer):  # type: ignore[misc]
             access_log=False,
             server_header=False,
             ws="none",
+            timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_GRACE_S,
             ssl_certfile=self._certfile,
             ssl_keyfile=self._keyfile,
