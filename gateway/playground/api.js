@@ -4,7 +4,7 @@ let key = "";
 
 /** Use an API key from now on; it is kept in memory only. */
 export function useKey(value) {
-  key = value;
+  key = encodeURI(value); // a header cannot carry every character, and keys have only plain ones
 }
 
 /** A request that did not work out; `message` is for people. */

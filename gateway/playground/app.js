@@ -85,7 +85,8 @@ function showProgress() {
   else $("bar").removeAttribute("value");
   if (busy) {
     const files = stats.files > 1 ? `${stats.done} of ${count(stats.files, "file")}, ` : "";
-    $("progress-text").textContent = `Embedding: ${files}${count(stats.pages, "page")}`;
+    const doing = locked ? "Waiting for the key" : "Embedding";
+    $("progress-text").textContent = `${doing}: ${files}${count(stats.pages, "page")}`;
   }
 }
 
@@ -199,7 +200,7 @@ $("search").addEventListener("submit", (event) => {
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  useKey($("key").value);
+  useKey($("key").value.trim());
   $("key-form").hidden = true;
   locked = false;
   work();

@@ -34,7 +34,7 @@ export function complain(text) {
   const known = [...$("messages").querySelectorAll("span")].some((span) => span.textContent === text);
   if (known) return;
   const item = make(
-    "li",
+    "div",
     { className: "message", role: "alert" },
     make("span", {}, text),
     make("button", {

@@ -20,7 +20,7 @@ export function listen(input, target, take) {
     input.value = "";
   });
   addEventListener("dragover", (event) => {
-    if (![...event.dataTransfer.types].includes("Files")) return;
+    if (!holdsFiles(event)) return;
     event.preventDefault();
     target.classList.add("over");
   });
@@ -28,6 +28,7 @@ export function listen(input, target, take) {
     if (!event.relatedTarget) target.classList.remove("over");
   });
   addEventListener("drop", async (event) => {
+    if (!holdsFiles(event)) return;
     event.preventDefault();
     target.classList.remove("over");
     offer(await dropped(event.dataTransfer));
@@ -36,6 +37,9 @@ export function listen(input, target, take) {
     if (event.clipboardData.files.length) offer(event.clipboardData.files);
   });
 }
+
+// A piece of text that somebody drags into the query is none of ours.
+const holdsFiles = (event) => [...event.dataTransfer.types].includes("Files");
 
 function wanted(file) {
   if (NAMES.test(file.name) || TYPES.test(file.type)) return true;
