@@ -15,6 +15,8 @@ let locked = false; // until somebody gives an API key
 let stop = new AbortController();
 let search = null; // of the ranking that is under way
 let asked = null; // query and its embedding
+let soon = 0; // timer of the next ranking
+let best = null; // the page that was said to be the best for it
 
 function take(files) {
   queue.push(...files);
@@ -70,6 +72,10 @@ async function embed(file, signal) {
 
 function finished() {
   say(stats.pages ? `${count(stats.pages, "page")} embedded.` : "No pages were embedded.");
+  if (stats.pages && asked) {
+    clearTimeout(soon);
+    rankNow().then(sayBest);
+  }
   Object.assign(stats, { files: 0, done: 0, pages: 0 });
   showProgress();
   const text = $("query").value.trim();
@@ -115,9 +121,8 @@ async function find(text) {
     if (signal.aborted) return;
     asked = { text, packed };
     setQuery(text);
+    best = null;
     await rankNow();
-    const [best] = inOrder();
-    if (best) say(`Best of ${count(pages.length, "page")} for “${text}”: ${best.title}.`);
   } catch (error) {
     if (error.name === "AbortError") return;
     say("");
@@ -137,9 +142,17 @@ async function rankNow() {
     page.score = found[index];
   });
   rank();
+  // While pages still come in only a new best one is worth a word.
+  const [first] = inOrder();
+  if (first && first !== best) sayBest();
 }
 
-let soon = 0;
+function sayBest() {
+  [best] = inOrder();
+  if (!asked || !best) return;
+  say(`Best of ${count(pages.length, "page")} for “${asked.text}”: ${best.title}.`);
+}
+
 function rankSoon() {
   // While pages come in by the dozen the ranking follows a few times a second.
   clearTimeout(soon);
