@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +59,13 @@ class Rendering:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._free: list[asyncio.subprocess.Process] = []
+        self._free: list[_Renderer] = []
         self._places = asyncio.Semaphore(settings.pdf_workers)
 
     async def close(self) -> None:
         """End the renderers that are idle; the others end with their jobs."""
         while self._free:
-            await _end(self._free.pop())
+            await self._free.pop().end()
 
     async def pdf(
         self,
@@ -133,8 +135,7 @@ class Rendering:
         number = 0
         async with self._renderer() as renderer:
             head = json.dumps({**job, "name": name, "size": len(content)}).encode()
-            assert renderer.stdin is not None
-            sending = asyncio.ensure_future(_send(renderer.stdin, head + b"\n", content))
+            sending = asyncio.ensure_future(renderer.send(head + b"\n", content))
             try:
                 while True:
                     answer, image, thumbnail = await self._next(renderer, name, number)
@@ -147,23 +148,20 @@ class Rendering:
                         error = InvalidPageError(answer["message"], answer["item"])
                         yield Rendered(number, None, error=error)
             except InvalidPageError as error:
-                await _end(renderer)
+                await renderer.end()
                 yield Rendered(number + 1, None, error=error)
             finally:
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
 
     async def _next(
-        self, renderer: asyncio.subprocess.Process, name: str, number: int
+        self, renderer: _Renderer, name: str, number: int
     ) -> tuple[dict[str, Any], bytes, bytes]:
-        assert renderer.stdout is not None
         # The first answer of a new process waits for its imports as well.
-        limit_s = self._settings.pdf_time_limit_s + (0.0 if number else _START_LIMIT_S)
+        limit_s = self._settings.pdf_time_limit_s + (_START_LIMIT_S if renderer.fresh else 0.0)
         try:
             async with asyncio.timeout(limit_s):
-                head = json.loads(await renderer.stdout.readuntil(b"\n"))
-                image = await renderer.stdout.readexactly(head["size"])
-                return head, image, await renderer.stdout.readexactly(head["thumbnail_size"])
+                return await renderer.receive()
         except TimeoutError:
             found = f"takes longer than {self._settings.pdf_time_limit_s:g} s"
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -172,38 +170,76 @@ class Rendering:
         raise InvalidPageError(message, name)
 
     @asynccontextmanager
-    async def _renderer(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _renderer(self) -> AsyncIterator[_Renderer]:
         async with self._places:
-            renderer = self._free.pop() if self._free else await _start()
+            while self._free and not self._free[-1].lives:
+                await self._free.pop().end()
+            renderer = self._free.pop() if self._free else await _Renderer.start()
             done = False
             try:
                 yield renderer
-                done = renderer.returncode is None
+                done = not renderer.ended
             finally:
                 # One that was left in the middle of a job would answer the next with its rest.
                 if done:
                     self._free.append(renderer)
                 else:
-                    await _end(renderer)
+                    await renderer.end()
 
 
-async def _start() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *_COMMAND,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=_LINE_BYTES,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-    )
+class _Renderer:
+    """A process at the other end of a socket.
 
+    Not asyncio's own: that needs a child watcher, which some event loops do not have.
+    """
 
-async def _send(stdin: asyncio.StreamWriter, head: bytes, content: bytes) -> None:
-    stdin.write(head)
-    stdin.write(content)
-    await stdin.drain()
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self.ended = False
+        self.fresh = True
 
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
 
-async def _end(renderer: asyncio.subprocess.Process) -> None:
-    if renderer.returncode is None:
-        renderer.kill()
-        await renderer.wait()
+    @classmethod
+    async def start(cls) -> Self:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                _COMMAND,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            )
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
+        except BaseException:
+            process.kill()
+            raise
+        return cls(process, reader, writer)
+
+    async def send(self, head: bytes, content: bytes) -> None:
+        self._writer.write(head)
+        self._writer.write(content)
+        await self._writer.drain()
+
+    async def receive(self) -> tuple[dict[str, Any], bytes, bytes]:
+        head = json.loads(await self._reader.readuntil(b"\n"))
+        self.fresh = False
+        image = await self._reader.readexactly(head["size"])
+        return head, image, await self._reader.readexactly(head["thumbnail_size"])
+
+    async def end(self) -> None:
+        self.ended = True
+        self._process.kill()
+        self._writer.close()
+        # It is dead already; only its entry in the table of processes is left.
+        await asyncio.shield(asyncio.to_thread(self._process.wait))
