@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from jina.excepts import InternalNetworkError
@@ -13,6 +12,7 @@ from jina.proto import jina_pb2
 from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import SingleDocumentRequest
 
+from colpali_serve.gateway.admission import Visit
 from colpali_serve.gateway.internals import (
     RequestHandler,
     ResultHandler,
@@ -28,7 +28,7 @@ from colpali_serve.gateway.leaving import (
     called_off_at_the_end,
     noting,
 )
-from colpali_serve.gateway.limits import CALLER, Limits
+from colpali_serve.gateway.limits import Limits
 from colpali_serve.gateway.metrics import Metrics
 from colpali_serve.gateway.redaction import (
     Failure,
@@ -107,42 +107,22 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
     def _guard_request(self, inner: RequestHandler) -> RequestHandler:
         def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
-            slots = ExitStack()
-            end = self._count(request)
+            visit = Visit(request, self.endpoints, self.limits, self.metrics)
             try:
-                caller = CALLER.get()
-                if not caller.counted:
-                    slots.enter_context(self.limits.slot(caller.name))
+                visit.admit()
                 self._check(request)
                 with noting() as running:
                     future, floating = self._send(inner, request, return_type)
             except ColPaliError as error:
                 # Raised out of here it would end the stream, with every other request in it.
-                slots.close()
-                end(type(error).__name__)
+                visit.end(type(error).__name__)
                 return _done(Failure.of(request, error)), None
             task = asyncio.ensure_future(self._settle(request, future, running))
-
-            def settled(task: asyncio.Future[Any]) -> None:
-                slots.close()
-                end(_status_of(task))
-
-            task.add_done_callback(settled)
+            task.add_done_callback(visit.settled)
             belongs(task)
             return task, floating
 
         return handle
-
-    def _count(self, request: Any) -> Callable[[str], None]:
-        """Count a gRPC request; HTTP's door counts its own, and nobody the gateway's probes."""
-        door = CALLER.get().door
-        if door != "grpc":
-            return lambda status: None
-        endpoint = request.header.exec_endpoint
-        route = endpoint if endpoint in self.endpoints else "other"
-        began = time.monotonic()
-        self.metrics.began(door)
-        return lambda status: self.metrics.ended(door, route, status, time.monotonic() - began)
 
     def _check(self, request: Any) -> None:
         """Refuse what no Executor can answer, and choose who shall answer the rest."""
@@ -152,7 +132,6 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
                 header.exec_endpoint, header.target_executor
             )
             check_parameters(request)
-            self.limits.check_request(request)
         except InvalidInputError as error:
             self.logger.info(f"request {header.request_id} refused: {error.message}")
             raise
@@ -275,14 +254,6 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
         for name, text in package_versions().items():
             info.jina[name] = text
         return info
-
-
-def _status_of(task: asyncio.Future[Any]) -> str:
-    if task.cancelled():
-        return "cancelled"
-    if task.exception() is not None:
-        return "unavailable"
-    return task.result().header.status.exception.name or "ok"
 
 
 def _done(response: Any) -> asyncio.Future[Any]:

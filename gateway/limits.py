@@ -44,6 +44,7 @@ class Limits:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self._running: Counter[str] = Counter()
+        self._held_bytes = 0
 
     @contextmanager
     def slot(self, name: str) -> Iterator[None]:
@@ -71,6 +72,29 @@ expected at most 1 at a time; try again later
             yield
         finally:
             self._running[name] -= 1
+
+    @contextmanager
+    def holding(self) -> Iterator[Held]:
+        """Count the bytes of a request while the block runs."""
+        held = Held(self)
+        try:
+            yield held
+        finally:
+            self._held_bytes -= held.size
+
+    def hold(self, size: int) -> None:
+        """Count bytes; `Held` gives them back.
+
+        Raises:
+            OverloadedError: All requests together have too many.
+        """
+        most = self.settings.max_held_mb * 1024**2
+        if self._held_bytes + size > most:
+            raise OverloadedError(
+                f"the requests under way have {self._held_bytes} bytes, expected at most {most}; "
+                "try again later"
+            )
+        self._held_bytes += size
 
     def check_bytes(self, size: int) -> None:
         """Refuse a body that is too large.
@@ -110,6 +134,32 @@ expected at most 1 at a time; try again later
             f"the request took longer than {self.settings.time_limit_s:g} s, expected less; send "
             "fewer items, or try again later"
         )
+
+
+class Held:
+    """Bytes of one request.
+
+    Args:
+        limits: Where they are counted.
+
+    Attributes:
+        size: Bytes so far.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Count more of them.
+
+        Raises:
+            TooLargeError: The request has too many.
+            OverloadedError: All requests together have.
+        """
+        self._limits.check_bytes(self.size + size)
+        self._limits.hold(size)
+        self.size += size
 
 
 def _pages(request: Any) -> int:

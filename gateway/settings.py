@@ -29,6 +29,7 @@ class GatewaySettings(BaseModel):
         api_keys: ``name:key`` of each caller, separated by commas; only from the environment.
         api_keys_file: File with one ``name:key`` a line. With neither, everybody may call.
         max_request_mb: MiB of one request, on either door.
+        max_held_mb: MiB of all requests under way; more are refused until some are answered.
         max_pages: Pages of one request; the Executors have limits of their own
             (`max_request_items`).
         max_concurrent: Requests that one key may have under way; without keys, all callers
@@ -47,6 +48,7 @@ class GatewaySettings(BaseModel):
     api_keys: SecretStr | None = None
     api_keys_file: Path | None = None
     max_request_mb: int = Field(default=256, ge=1, le=2047)
+    max_held_mb: int = Field(default=1024, ge=1)
     max_pages: int = Field(default=4096, ge=1)
     max_concurrent: int = Field(default=256, ge=1)
     time_limit_s: float = Field(default=600.0, gt=0)

@@ -31,6 +31,7 @@ from colpali_serve.schemas import (
     EMBED_QUERIES,
     SCORE,
     SCORE_EMBEDDINGS,
+    ColPaliError,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -192,11 +193,15 @@ async def _embeddings(docs: list[Any], form: Any) -> Response:
 async def _lines(
     outcomes: AsyncGenerator[Outcome, None], body: EmbedImages
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(outcomes):
-        index = 0
-        async for outcome in outcomes:
-            yield orjson.dumps(_entry(index, outcome, body)) + b"\n"
-            index += 1
+    index = 0
+    try:
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                yield orjson.dumps(_entry(index, outcome, body)) + b"\n"
+                index += 1
+    except ColPaliError as error:
+        # The status has been sent; what is wrong with the whole request can only be a line.
+        yield orjson.dumps({"index": index, "error": describe(error)}) + b"\n"
 
 
 def _entry(index: int, outcome: Outcome, body: EmbedImages) -> dict[str, Any]:

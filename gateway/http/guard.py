@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from colpali_serve.gateway.http.errors import HttpError, answer
 from colpali_serve.gateway.keys import Keys
-from colpali_serve.gateway.limits import CALLER, Caller, Limits
+from colpali_serve.gateway.limits import CALLER, Caller, Held, Limits
 from colpali_serve.gateway.metrics import Metrics
 from colpali_serve.schemas import ColPaliError
 
@@ -90,10 +90,11 @@ class Guard:
             return
         length = headers.get("content-length", "")
         self._limits.check_bytes(int(length) if re.fullmatch(r"\d{1,19}", length) else 0)
-        with self._limits.slot(name):
+        with self._limits.slot(name), self._limits.holding() as held:
             token = CALLER.set(Caller(name, "http", counted=True))
             try:
-                await self._app(scope, _Body(receive, self._limits), send)
+                time_limit_s = self._limits.settings.time_limit_s
+                await self._app(scope, _Body(receive, held, time_limit_s), send)
             finally:
                 CALLER.reset(token)
 
@@ -114,12 +115,11 @@ class Guard:
 class _Body:
     """Hands a request's body on, as long as it is neither too large nor too slow."""
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
+    def __init__(self, receive: Receive, held: Held, time_limit_s: float) -> None:
         self._receive = receive
-        self._limits = limits
-        self._size = 0
+        self._held = held
         self._complete = False
-        self._end = time.monotonic() + limits.settings.time_limit_s
+        self._end = time.monotonic() + time_limit_s
 
     async def __call__(self) -> Message:
         if self._complete:  # what comes now is that the caller leaves
@@ -129,11 +129,10 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             raise HttpError(
-                408, f"the body stopped after {self._size} bytes, expected it to go on"
+                408, f"the body stopped after {self._held.size} bytes, expected it to go on"
             ) from None
         if message["type"] == "http.request":
-            self._size += len(message.get("body", b""))
-            self._limits.check_bytes(self._size)
+            self._held.add(len(message.get("body", b"")))
             self._complete = not message.get("more_body", False)
         return message
 

@@ -231,6 +231,14 @@ def test_a_pdf_with_too_many_pages(http: httpx.Client) -> None:
     files = [("files", ("a.pdf", pdf(70), "application/pdf"))]
     message, _ = error(http.post("/embed_images", files=files, data={"dpi": "36"}), 413)
     assert message == "the request has 65 pages, expected at most 64; send it in parts"
+    # A stream has begun by then; it ends with a line that says why.
+    accept = {"accept": "application/x-ndjson"}
+    fields = {"dpi": "36", "encoding_format": "base64"}
+    answer = http.post("/embed_images", files=files, data=fields, headers=accept)
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["index"] for line in lines] == list(range(65))
+    assert ["error" in line for line in lines] == [False] * 64 + [True]
+    assert lines[-1]["error"]["message"] == message
 
 
 @pytest.mark.parametrize("route", IMAGES)
