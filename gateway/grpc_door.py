@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from colpali_serve.gateway.keys import Keys
 from colpali_serve.gateway.limits import CALLER, Caller
 from colpali_serve.schemas import AuthenticationError
 
+_BEFORE_REFUSAL_S = 0.05
 _OPEN = "/grpc.health.v1.Health/"
 
 
@@ -72,6 +74,10 @@ class KeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 def _refusal(inner: Any, message: str) -> Any:
     async def refuse(_: Any, context: Any) -> None:
+        if inner.request_streaming:
+            # A stream that ends while its first message is being written fails in the caller's
+            # gRPC with an internal error of its own instead of this one. Nothing is read meanwhile.
+            await asyncio.sleep(_BEFORE_REFUSAL_S)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
 
     # Of the same kind as the method, so that a stream is refused before its first message.
