@@ -15,6 +15,7 @@ PAGES ?=
 QUERY ?=
 MODEL ?=
 PORT ?= 54321
+HTTP_PORT ?= 8080
 
 # Training and evaluating colpali-tiny: which stage (empty: all), where, what is judged.
 STAGE ?=
@@ -47,8 +48,8 @@ install: $(VENV)/run.stamp  ## Create .venv with everything the service needs
 demo: $(VENV)/run.stamp  ## Start the Flow, embed and rank real pages: PAGES=<pdf, image or folder> QUERY="..."
 	@$(BIN)/colpali-serve demo $(if $(PAGES),--pages "$(PAGES)") $(if $(QUERY),--query "$(QUERY)")
 
-serve: $(VENV)/run.stamp  ## Serve flows/rank.yml in the foreground: MODEL=<folder or hub id> PORT=<port>
-	@$(BIN)/colpali-serve serve flows/rank.yml --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
+serve: $(VENV)/run.stamp  ## Serve flows/rank.yml in the foreground: MODEL=<folder or hub id> PORT=<port> HTTP_PORT=<port>
+	@$(BIN)/colpali-serve serve flows/rank.yml --port $(PORT) --http-port $(HTTP_PORT) $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/dev.stamp  ## Run every test
 	$(BIN)/python -m pytest

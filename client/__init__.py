@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from colpali_serve.client.asynchronous import AsyncColPaliClient
     from colpali_serve.client.blocking import ColPaliClient
-    from colpali_serve.client.results import PageEmbedding, QueryEmbedding, RankedPage
+    from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
 
 __all__ = [
     "AsyncColPaliClient",
     "ColPaliClient",
+    "Heatmap",
     "PageEmbedding",
     "QueryEmbedding",
     "RankedPage",
@@ -31,6 +32,7 @@ __all__ = [
 _HOMES = {
     "AsyncColPaliClient": "asynchronous",
     "ColPaliClient": "blocking",
+    "Heatmap": "results",
     "PageEmbedding": "results",
     "QueryEmbedding": "results",
     "RankedPage": "results",

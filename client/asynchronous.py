@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from colpali_serve.client.base import BaseClient
 from colpali_serve.client.embedding import QueryInput
 from colpali_serve.client.ranking import check_top_k, ranked
-from colpali_serve.client.results import PageEmbedding, QueryEmbedding, RankedPage
+from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
 from colpali_serve.client.scoring import PagesToScore, QueriesToScore, Scores, joined
-from colpali_serve.client.sources import Pages
+from colpali_serve.client.sources import PageInput, Pages
 from colpali_serve.client.steps import run_async
 from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
 
@@ -80,6 +80,14 @@ class AsyncColPaliClient(BaseClient):
         check_top_k(top_k)
         steps = self._score_steps(queries, pages, on_error)
         return ranked(joined([block async for block in run_async(steps)]), top_k)
+
+    async def heatmap(
+        self, query: str, page: PageInput, number: int | None = None, *, all_tokens: bool = False
+    ) -> Heatmap:
+        """Tell where on a page each token finds its like; see `ColPaliClient.heatmap`."""
+        steps = self._heatmap_steps(query, page, number, all_tokens)
+        (found,) = [heatmap async for heatmap in run_async(steps)]
+        return found
 
     async def is_ready(self) -> bool:
         """Tell whether the service answers now, with all of its Executors."""

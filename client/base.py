@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from colpali_serve.client.connection import Connection, Patience
 from colpali_serve.client.embedding import QueryInput, page_steps, query_steps
+from colpali_serve.client.heatmaps import heatmap_steps
 from colpali_serve.client.progress import progress_bar
 from colpali_serve.client.reading import Reading
-from colpali_serve.client.results import PageEmbedding, QueryEmbedding
+from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding
 from colpali_serve.client.scoring import Block, PagesToScore, QueriesToScore, score_steps
-from colpali_serve.client.sources import Pages, count_pages
+from colpali_serve.client.sources import PageInput, Pages, count_pages
 from colpali_serve.client.steps import Steps
 from colpali_serve.schemas import ConfigError, EncodeParameters
 from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
@@ -23,6 +25,7 @@ class BaseClient:
         host: Name or address of the service.
         port: Port of its gRPC gateway.
         tls: Encrypt the connection.
+        api_key: For a service that wants one; None takes `COLPALI_API_KEY` from the environment.
         timeout_s: Deadline of one post, in seconds; None waits for ever. The default leaves room
             for a model of several billion parameters on a CPU.
         batch_pages: Pages in one post.
@@ -44,6 +47,7 @@ class BaseClient:
         port: int = 54321,
         *,
         tls: bool = False,
+        api_key: str | None = None,
         timeout_s: float | None = 300.0,
         batch_pages: int = 4,
         max_in_flight: int = 2,
@@ -63,7 +67,9 @@ class BaseClient:
         self._batch_pages = batch_pages
         self._max_in_flight = max_in_flight
         self._progress = progress
-        self._connection = Connection(host, port, tls, Patience(timeout_s, retries, backoff_s))
+        patience = Patience(timeout_s, retries, backoff_s)
+        key = os.environ.get("COLPALI_API_KEY") if api_key is None else api_key
+        self._connection = Connection(host, port, tls, patience, key or None)
 
     def _page_steps(
         self,
@@ -118,6 +124,13 @@ class BaseClient:
             lambda raw: self._page_steps(raw, "float16", None, on_error),
             self._max_in_flight,
         )
+
+    def _heatmap_steps(
+        self, query: str, page: PageInput, number: int | None, all_tokens: bool
+    ) -> Steps[Heatmap]:
+        if number is not None:
+            _check_at_least(1, number=number)
+        return heatmap_steps(self._connection, query, page, number, all_tokens, self._reading)
 
 
 def _check_at_least(least: float, **settings: float) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from colpali_serve.client.base import BaseClient
 from colpali_serve.client.embedding import QueryInput
 from colpali_serve.client.ranking import check_top_k, ranked
-from colpali_serve.client.results import PageEmbedding, QueryEmbedding, RankedPage
+from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
 from colpali_serve.client.scoring import PagesToScore, QueriesToScore, Scores, joined
-from colpali_serve.client.sources import Pages
+from colpali_serve.client.sources import PageInput, Pages
 from colpali_serve.client.steps import run
 from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
 
@@ -158,6 +158,27 @@ class ColPaliClient(BaseClient):
         """
         check_top_k(top_k)
         return ranked(joined(list(run(self._score_steps(queries, pages, on_error)))), top_k)
+
+    def heatmap(
+        self, query: str, page: PageInput, number: int | None = None, *, all_tokens: bool = False
+    ) -> Heatmap:
+        """Tell where on a page each token of a query finds its like.
+
+        Args:
+            query: The text.
+            page: As in `embed_pages`, one page.
+            number: Which page of a PDF or folder of several, from 1.
+            all_tokens: Show also the tokens that the checkpoint puts around the text.
+
+        Returns:
+            Its maps, and a method that draws them over the page.
+
+        Raises:
+            InvalidPageError: The page is bad, or it is not one page.
+            InvalidQueryError: The query is bad.
+        """
+        (found,) = run(self._heatmap_steps(query, page, number, all_tokens))
+        return found
 
     def is_ready(self) -> bool:
         """Tell whether the service answers now, with all of its Executors."""

@@ -20,6 +20,8 @@ from colpali_serve.client.jina_import import import_jina
 from colpali_serve.client.loop import submit
 from colpali_serve.schemas import (
     ColPaliError,
+    ConfigError,
+    HeatmapDoc,
     OverloadedError,
     PageDoc,
     QueryDoc,
@@ -28,8 +30,8 @@ from colpali_serve.schemas import (
     ServiceUnavailableError,
 )
 
-Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
-_KINDS = (PageDoc, QueryDoc, ScoreDoc)
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
+_KINDS = (PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
 
 _log = logging.getLogger("colpali_serve.client")
 _silent = logging.getLogger("colpali_serve.client.jina")
@@ -68,9 +70,18 @@ class Connection:
         port: Of the gateway's gRPC server.
         tls: Encrypt, and verify the server by the system's certificates.
         patience: Deadline and retries of each post.
+        api_key: Sent along, if there is one.
+
+    Raises:
+        ConfigError: The key holds what cannot be sent.
     """
 
-    def __init__(self, host: str, port: int, tls: bool, patience: Patience) -> None:
+    def __init__(
+        self, host: str, port: int, tls: bool, patience: Patience, api_key: str | None = None
+    ) -> None:
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise ConfigError("api_key holds characters that are no printable ASCII")
+        self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self.address = f"{host}:{port}"
         self._patience = patience
         jina = import_jina()
@@ -135,6 +146,7 @@ class Connection:
                 request_size=len(documents),
                 return_type=DocList[kind],
                 timeout=self._patience.timeout_s,
+                metadata=self._metadata,
             ):
                 answer.extend(part)
         except self._bad_server as error:
@@ -158,7 +170,10 @@ class Connection:
         return answer
 
     def ready(self) -> Future[bool]:
-        """Ask once whether the gateway and all Executors behind it answer."""
+        """Ask once whether the gateway and all Executors behind it answer.
+
+        The result raises `AuthenticationError` if they answer to others only.
+        """
         return submit(self._ready(_POLL_TIMEOUT_S))
 
     def wait_ready(self, timeout_s: float) -> Future[None]:
@@ -179,9 +194,14 @@ class Connection:
         try:
             async with get_grpc_channel(self.address, asyncio=True, tls=self._tls) as channel:
                 status = await jina_pb2_grpc.JinaGatewayDryRunRPCStub(channel).dry_run(
-                    jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(), timeout=timeout_s
+                    jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(),
+                    timeout=timeout_s,
+                    metadata=self._metadata,
                 )
         except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                # It is there, and waiting would change nothing.
+                raise from_call(error, self.address, timeout_s) from error
             # An Executor served without a gateway knows no dry runs, its health says it all.
             return bool(error.code() == grpc.StatusCode.UNIMPLEMENTED)
         return bool(status.code == jina_pb2.StatusProto.SUCCESS)

@@ -7,10 +7,12 @@ from typing import Any
 import grpc
 
 from colpali_serve.schemas import (
+    AuthenticationError,
     ColPaliError,
     OverloadedError,
     RemoteError,
     ServiceUnavailableError,
+    TooLargeError,
     error_from_name,
 )
 
@@ -52,7 +54,8 @@ def from_call(error: BaseException, address: str, timeout_s: float | None) -> Co
         timeout_s: The post's deadline, for the message.
 
     Returns:
-        `OverloadedError` for RESOURCE_EXHAUSTED, `ServiceUnavailableError` for a service that is
+        `OverloadedError` for RESOURCE_EXHAUSTED, or `TooLargeError` where the message was,
+        `AuthenticationError` for UNAUTHENTICATED, `ServiceUnavailableError` for a service that is
         down, stopped or late, `RemoteError` for the rest.
     """
     call = find_call(error)
@@ -72,6 +75,13 @@ def from_call(error: BaseException, address: str, timeout_s: float | None) -> Co
         )
     if code == grpc.StatusCode.CANCELLED:
         return ServiceUnavailableError(f"the service at {address} stopped before it answered")
+    if code == grpc.StatusCode.UNAUTHENTICATED:
+        return AuthenticationError(f"{address}: {details}")
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        return TooLargeError(
+            f"the service at {address} takes no post as large as this one: send fewer pages per "
+            "post (batch_pages)"
+        )
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return OverloadedError(details or f"the service at {address} is overloaded")
     return RemoteError(f"{address}: gRPC {code.name}: {details}")

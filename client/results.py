@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from colpali_serve.schemas import Embedding
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,3 +62,52 @@ class RankedPage:
     rank: int
     id: str
     score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heatmap:
+    """Where on a page each token of a query finds its like.
+
+    Attributes:
+        id: Name of the page.
+        query: What was looked for.
+        tokens: Pieces of the query, as typed.
+        kinds: What each is: "text"; with `all_tokens` also "prompt" and "special".
+        maps: float32 (n_tokens, rows, columns), dot products with the patches, in [-1, 1]; row 0
+            is the page's top, column 0 its left. A column is the page's width divided by their
+            number, a row its height.
+        image: The page, encoded, as it was sent.
+    """
+
+    id: str
+    query: str
+    tokens: list[str]
+    kinds: list[str]
+    maps: NDArray[np.float32]
+    image: bytes
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch columns and rows."""
+        _, rows, columns = self.maps.shape
+        return columns, rows
+
+    def overlay(self, token: int | None = None) -> Image.Image:
+        """Draw the page with what a token looks at coloured.
+
+        Args:
+            token: Its index; None draws all pieces of the query's text at once.
+
+        Returns:
+            An RGB image of the page's size.
+
+        Raises:
+            InvalidInputError: There is no such token.
+            InvalidPageError: The page cannot be decoded here.
+        """
+        from colpali_serve.client import overlay
+
+        own = np.array([kind == "text" for kind in self.kinds])
+        return overlay.draw(
+            overlay.open_page(self.image, self.id), overlay.chosen(self.maps, own, token)
+        )

@@ -37,6 +37,11 @@ class Checkpoint:
     base: Checkpoint | None = None
 
     @property
+    def public_name(self) -> str:
+        """The name without a folder of this machine in it."""
+        return self.model_id or self.folder.name
+
+    @property
     def is_adapter(self) -> bool:
         """Whether this is a LoRA adapter over a base."""
         return self.base is not None

@@ -11,6 +11,7 @@ from typing import Self
 from colpali_serve.engine.backlog import Backlog
 from colpali_serve.engine.device import Device
 from colpali_serve.engine.finishing import Result
+from colpali_serve.engine.heatmap import Heatmap, Heatmapper
 from colpali_serve.engine.items import Encoded, ImageInput, Input, TextInput
 from colpali_serve.engine.loading import LoadedModel, load_model
 from colpali_serve.engine.machine import choose_host_threads, choose_threads, choose_workers
@@ -18,7 +19,7 @@ from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.pipeline import Pipeline
 from colpali_serve.engine.preparing import Preparer
 from colpali_serve.engine.settings import EncoderSettings
-from colpali_serve.schemas import OverloadedError
+from colpali_serve.schemas import ColPaliError, OverloadedError
 
 __all__ = ["Encoded", "Encoder", "ImageInput", "TextInput"]
 
@@ -55,6 +56,7 @@ class Encoder:
             host_threads,
             settings.batch_size,
         )
+        self.heatmapper = Heatmapper(loaded, settings)
         # In process one caller keeps no more in the queue than keeps the device busy.
         self._window = max(1, min(settings.max_queue_items, 4 * (host_threads + workers)) // 2)
         self._pipeline.start()
@@ -133,6 +135,29 @@ class Encoder:
             One entry a query, in order; for a bad query the error that it got. float32.
         """
         return self._embed(inputs, None)
+
+    def heatmap(self, page: ImageInput, query: TextInput) -> Heatmap:
+        """Embed a page and a query and tell where on the page each token finds its like.
+
+        Args:
+            page: The page; it is never pooled for this, whatever the settings say.
+            query: The query.
+
+        Returns:
+            All vectors of the query; `Heatmap.own_text` has the user's only.
+
+        Raises:
+            InvalidPageError: The page is bad.
+            InvalidQueryError: The query is bad.
+            EncodingError: The model failed on one of them.
+            OverloadedError: The queue is full.
+        """
+        results = [future.result() for future in self.submit([page, query], pool_factor=1)]
+        for result in results:
+            if isinstance(result, ColPaliError):
+                raise result
+        seen, asked = (result for result in results if isinstance(result, Encoded))
+        return self.heatmapper(seen, asked, query)
 
     def _admitted(
         self, entry: Input, pool_factor: int | None, may_wait: bool

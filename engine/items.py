@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from colpali_serve.engine.forward import Grid
 from colpali_serve.schemas import Embedding, owner
 
@@ -73,7 +76,10 @@ class Encoded:
     Attributes:
         embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows.
         grid: Patch columns and rows of an image that was not pooled, else None.
+        token_ids: int64 (n_vectors,), the vocabulary's id at each vector's place; None where the
+            vectors were pooled.
     """
 
     embedding: Embedding
     grid: Grid | None = None
+    token_ids: NDArray[np.int64] | None = None

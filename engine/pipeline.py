@@ -241,8 +241,10 @@ class Pipeline:
             dtypes = ["float32" if job.pool_factor > 1 else job.dtype for job in part]
             prepared = _prepared(part)
             embeddings = self._device.run(prepared, dtypes, sent.pop() if sent else None)
-            grids = [one.grid for one in prepared]
-            return [Encoded(*pair) for pair in zip(embeddings, grids, strict=True)]
+            return [
+                Encoded(embedding, one.grid, one.token_ids)
+                for embedding, one in zip(embeddings, prepared, strict=True)
+            ]
 
         results = run_isolated(jobs, run, lambda job: job.name, self._on_failure)
         for job, result in zip(jobs, results, strict=True):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from colpali_serve.engine.forward import Grid, grids, page_batch, query_batch
@@ -26,11 +28,13 @@ class Prepared:
         tensors: What the model takes, batch dimension 1.
         length: Rows of the sequence: what it costs, in patches.
         grid: Patch columns and rows of an image.
+        token_ids: int64 (length,), the vocabulary's id at each place.
     """
 
     tensors: dict[str, Any]
     length: int
     grid: Grid | None = None
+    token_ids: NDArray[np.int64] | None = None
 
     @property
     def has_image(self) -> bool:
@@ -67,13 +71,13 @@ class Preparer:
                 text = self._guard.check(entry.text, entry.owner, entry.id)
                 with self._observer.stage("preprocess"):
                     tensors = query_batch(self._loaded, [text])
-                return Prepared(tensors, tensors["input_ids"].shape[1])
+                return _prepared(tensors)
             with self._observer.stage("decode"):
                 image = self._decode(entry)
             with self._observer.stage("preprocess"):
                 tensors = page_batch(self._loaded, [image])
             (grid,) = grids(self._loaded, tensors, [image])
-            return Prepared(tensors, tensors["input_ids"].shape[1], grid)
+            return _prepared(tensors, grid)
         except ColPaliError:
             raise
         except Exception as error:
@@ -109,6 +113,11 @@ class Preparer:
                 raise InvalidQueryError(error.message, error.item) from None
             raise
         return image
+
+
+def _prepared(tensors: dict[str, Any], grid: Grid | None = None) -> Prepared:
+    ids, real = tensors["input_ids"][0], tensors["attention_mask"][0].bool()
+    return Prepared(tensors, len(ids), grid, ids[real].numpy())
 
 
 def joined(items: list[Prepared], padding_side: str, pad_token: int) -> dict[str, Any]:

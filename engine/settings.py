@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from colpali_serve.schemas import ConfigError
 
 ENVIRONMENT_PREFIX = "COLPALI_"
+
+
+def _words(value: object) -> object:
+    """Split what the environment can only hold as one text."""
+    return [w.strip() for w in value.split(",") if w.strip()] if isinstance(value, str) else value
 
 
 class Limits(BaseModel):
@@ -63,6 +68,10 @@ class EncoderSettings(Limits):
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.
         query_newline: A line break after the suffix; None as above.
+        allow_hosts: Hosts that images may be fetched from, ``example.com``, ``*.example.com`` or
+            ``example.com:8443``; ``*`` is any. None of them may lead to an address that is not
+            public. Without any, `url` takes data: URIs alone.
+        fetch_timeout_s: Seconds that fetching one image may take, redirects included.
     """
 
     model: str = "colpali-tiny"
@@ -84,6 +93,8 @@ class EncoderSettings(Limits):
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None
+    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    fetch_timeout_s: float = Field(default=10.0, gt=0)
 
     @classmethod
     def from_environment(

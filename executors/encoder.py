@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Jina reads the endpoints' document classes from them.
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from docarray import DocList
@@ -12,14 +13,23 @@ from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.executors.boundary import boundary
 from colpali_serve.executors.counts import check_count, check_score_counts
+from colpali_serve.executors.fetching import fetcher_of
+from colpali_serve.executors.heatmaps import fill_heatmap, heatmap_inputs
+from colpali_serve.executors.inputs import query_input
 from colpali_serve.executors.metrics import observer
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
+    INFO,
     SCORE,
     ColPaliError,
     ConfigError,
     EncodeParameters,
+    HeatmapDoc,
+    HeatmapParameters,
+    InfoDoc,
+    InvalidPageError,
     InvalidQueryError,
     ModelLoadError,
     PageDoc,
@@ -27,7 +37,6 @@ from colpali_serve.schemas import (
     ScoreDoc,
     ScoreParameters,
     describe,
-    owner,
 )
 
 _JINA_ARGUMENTS = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
@@ -62,6 +71,7 @@ class ColPaliEncoder(Executor):
         except (ConfigError, ModelLoadError) as error:
             self.logger.error(f"cannot start: {describe(error)}")
             raise
+        self._fetcher = fetcher_of(settings)
         loaded = self._encoder.loaded
         self.logger.info(
             f"{loaded.checkpoint.name} ({loaded.family.name}) on {loaded.device} in "
@@ -118,6 +128,23 @@ class ColPaliEncoder(Executor):
             await self._embed(docs, [], chosen)
             return docs
 
+    @requests(on=INFO)
+    async def info(self, docs: DocList[InfoDoc], **_: Any) -> DocList[InfoDoc]:
+        """Say which checkpoint is served, and how.
+
+        Args:
+            docs: Filled, whatever they held.
+        """
+        loaded = self._encoder.loaded
+        for doc in docs:
+            doc.model = loaded.checkpoint.public_name
+            doc.family = loaded.family.name
+            doc.fingerprint = loaded.fingerprint
+            doc.dtype = str(loaded.dtype).removeprefix("torch.")
+            doc.device = loaded.device.type
+            doc.pool_factor = self._encoder.settings.pool_factor
+        return docs
+
     @requests(on=SCORE)
     async def embed_missing(
         self, docs: DocList[ScoreDoc], parameters: dict[str, Any], **_: Any
@@ -148,6 +175,39 @@ class ColPaliEncoder(Executor):
                     page.url = None
             return docs
 
+    @requests(on=HEATMAP)
+    async def heatmap(
+        self, docs: DocList[HeatmapDoc], parameters: dict[str, Any], **_: Any
+    ) -> DocList[HeatmapDoc]:
+        """Fill `tokens`, `kinds`, `maps` and `grid`, and remove the page's image.
+
+        Args:
+            docs: Each with a page and a text query.
+            parameters: See `HeatmapParameters`.
+
+        Raises:
+            InvalidInputError: As the other endpoints, and for a query that is not text.
+            EncodingError: The model failed on an item and `on_error` is "raise".
+            OverloadedError: Too much waits already.
+        """
+        with boundary(self.logger):
+            chosen = HeatmapParameters.parse(parameters)
+            check_count(len(docs), "heatmaps", self._encoder.settings.max_request_items)
+            await self._draw_up(docs, chosen)
+            return docs
+
+    async def _draw_up(self, docs: Sequence[HeatmapDoc], chosen: HeatmapParameters) -> None:
+        pairs = [heatmap_inputs(doc, chosen) for doc in docs]
+        encode = EncodeParameters(
+            embedding_dtype="float32", pool_factor=1, on_error=chosen.on_error
+        )
+        wanted = [entry for pair in pairs if pair is not None for entry in pair]
+        results = iter(await self._results(wanted, encode))
+        for doc, pair in zip(docs, pairs, strict=True):
+            if pair is not None:
+                found = next(results), next(results)
+                fill_heatmap(doc, found, pair[1], self._encoder.heatmapper, chosen)
+
     async def _embed(
         self, queries: Sequence[QueryDoc], pages: Sequence[PageDoc], chosen: EncodeParameters
     ) -> None:
@@ -155,7 +215,7 @@ class ColPaliEncoder(Executor):
         docs: list[QueryDoc | PageDoc] = []
         inputs: list[ImageInput | TextInput] = []
         for query in queries:
-            entry = _query_input(query)
+            entry = query_input(query)
             if isinstance(entry, InvalidQueryError):
                 self._fill(query, entry, chosen)
             else:
@@ -174,7 +234,13 @@ class ColPaliEncoder(Executor):
         if not inputs:
             return []
         dtype = chosen.embedding_dtype or self._encoder.settings.embedding_dtype
-        futures = self._encoder.submit(inputs, chosen.pool_factor, dtype)
+        async with AsyncExitStack() as held:
+            entries: Sequence[ImageInput | TextInput | InvalidPageError] = inputs
+            if self._fetcher is not None:
+                fetched = self._fetcher.fetched(inputs, all_or_none=chosen.on_error == "raise")
+                entries = await held.enter_async_context(fetched)
+            good = [entry for entry in entries if not isinstance(entry, InvalidPageError)]
+            futures = self._encoder.submit(good, chosen.pool_factor, dtype)
 
         async def result(future: Any) -> Encoded | ColPaliError:
             found: Encoded | ColPaliError = await asyncio.wrap_future(future)
@@ -183,7 +249,8 @@ class ColPaliEncoder(Executor):
             return found
 
         try:
-            return await asyncio.gather(*map(result, futures))
+            found = iter(await asyncio.gather(*map(result, futures)))
+            return [e if isinstance(e, InvalidPageError) else next(found) for e in entries]
         finally:
             # An error, or the caller went away: what is not done yet is not wanted any more.
             gone = [future for future in futures if future.cancel()]
@@ -205,12 +272,3 @@ class ColPaliEncoder(Executor):
         if result.__cause__ is not None:
             self.logger.error(f"{result!r}", exc_info=result.__cause__)
         doc.error = describe(result)
-
-
-def _query_input(query: QueryDoc) -> ImageInput | TextInput | InvalidQueryError:
-    item, text, image = str(query.id), query.text, query.image
-    query.image = None
-    if (text is None) == (image is None):
-        found = "neither text nor image" if text is None else "text and an image"
-        return InvalidQueryError(f"{owner('query', item)}: has {found}, expected one of them", item)
-    return TextInput(item, text) if text is not None else ImageInput(item, image, kind="query")

@@ -14,11 +14,15 @@ from colpali_serve.executors.counts import check_score_counts
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
+    INFO,
     SCORE,
     SCORE_EMBEDDINGS,
     ConfigError,
     Embedding,
     EmbeddingShapeError,
+    HeatmapDoc,
+    InfoDoc,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -84,6 +88,16 @@ class MaxSimRanker(Executor):
     @requests(on=EMBED_QUERIES)
     def pass_queries(self, docs: DocList[QueryDoc], **_: Any) -> DocList[QueryDoc]:
         """Hand embedded queries through."""
+        return docs
+
+    @requests(on=HEATMAP)
+    def pass_heatmaps(self, docs: DocList[HeatmapDoc], **_: Any) -> DocList[HeatmapDoc]:
+        """Hand heatmaps through."""
+        return docs
+
+    @requests(on=INFO)
+    def pass_info(self, docs: DocList[InfoDoc], **_: Any) -> DocList[InfoDoc]:
+        """Hand what the encoder says of itself through."""
         return docs
 
     def _score(self, doc: ScoreDoc, chosen: ScoreParameters) -> None:

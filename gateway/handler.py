@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import platform
+import time
 from collections.abc import AsyncIterator, Awaitable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jina.excepts import InternalNetworkError
@@ -13,6 +12,7 @@ from jina.proto import jina_pb2
 from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import SingleDocumentRequest
 
+from colpali_serve.gateway.admission import Visit
 from colpali_serve.gateway.internals import (
     RequestHandler,
     ResultHandler,
@@ -20,7 +20,16 @@ from colpali_serve.gateway.internals import (
     executor_names,
     wrap_handlers,
 )
-from colpali_serve.gateway.leaving import CallsOfStreams, belongs, called_off_at_the_end
+from colpali_serve.gateway.keys import Keys
+from colpali_serve.gateway.leaving import (
+    CallsOfStreams,
+    belongs,
+    call_off,
+    called_off_at_the_end,
+    noting,
+)
+from colpali_serve.gateway.limits import Limits
+from colpali_serve.gateway.metrics import Metrics
 from colpali_serve.gateway.redaction import (
     Failure,
     InternalError,
@@ -30,9 +39,9 @@ from colpali_serve.gateway.redaction import (
     write_status,
 )
 from colpali_serve.gateway.routing import RoutingTable, check_parameters, check_routes
-from colpali_serve.schemas import ColPaliError, InvalidInputError
-
-_VERSIONS = ("colpali-serve", "jina", "docarray", "grpcio", "protobuf", "pydantic")
+from colpali_serve.gateway.settings import GatewaySettings
+from colpali_serve.gateway.versions import package_versions
+from colpali_serve.schemas import EMBED_IMAGES, EMBED_QUERIES, ColPaliError, InvalidInputError
 
 
 class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
@@ -42,13 +51,28 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
         args: Jina's runtime arguments.
         logger: The gateway's `JinaLogger`.
         routes: As in `ColPaliGateway`.
+        settings: Keys and limits; None takes the defaults.
         kwargs: What Jina passes on.
 
+    Attributes:
+        keys: Who may call.
+        limits: What a caller may ask for.
+        metrics: Figures of both doors.
+        last_forward: When the encoder last answered a forward, by `time.monotonic`; None before.
+
     Raises:
-        ConfigError: `routes` does not fit the Flow, or Jina's internals are not as expected.
+        ConfigError: `routes` does not fit the Flow, keys cannot be read, or Jina's internals are
+            not as expected.
     """
 
-    def __init__(self, args: Any, logger: Any, routes: object = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        args: Any,
+        logger: Any,
+        routes: object = None,
+        settings: GatewaySettings | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Jina has a place for interceptors that trace; None where nothing is traced.
         tracing = kwargs.pop("aio_tracing_client_interceptors", None) or []
         interceptors = [*tracing, CallsOfStreams()]
@@ -56,7 +80,17 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
         self._routes = check_routes(routes, executor_names(self.streamer))
         # Without knowledge of the Executors everything is refused; the port is still closed then.
         self._table = RoutingTable({}, {})
+        settings = settings or GatewaySettings()
+        self.keys = Keys.load(settings)
+        self.limits = Limits(settings)
+        self.metrics = Metrics()
+        self.last_forward: float | None = None
         wrap_handlers(self.streamer, self._guard_request, self._guard_result)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """What the Executors bind."""
+        return self._table.endpoints
 
     async def learn_endpoints(self, is_cancel: Any) -> None:
         """Wait for the Executors and ask them what they bind.
@@ -73,13 +107,18 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
     def _guard_request(self, inner: RequestHandler) -> RequestHandler:
         def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
+            visit = Visit(request, self.endpoints, self.limits, self.metrics)
             try:
+                visit.admit()
                 self._check(request)
-                future, floating = self._send(inner, request, return_type)
+                with noting() as running:
+                    future, floating = self._send(inner, request, return_type)
             except ColPaliError as error:
                 # Raised out of here it would end the stream, with every other request in it.
+                visit.end(type(error).__name__)
                 return _done(Failure.of(request, error)), None
-            task = asyncio.ensure_future(self._settle(request, future))
+            task = asyncio.ensure_future(self._settle(request, future, running))
+            task.add_done_callback(visit.settled)
             belongs(task)
             return task, floating
 
@@ -111,15 +150,24 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
         return handle
 
-    async def _settle(self, request: Any, future: Awaitable[Any]) -> Any:
+    async def _settle(self, request: Any, future: Awaitable[Any], running: set[Any]) -> Any:
+        endpoint = request.header.exec_endpoint
         try:
-            response = await self._await(request, future)
+            async with asyncio.timeout(self.limits.settings.time_limit_s):
+                response = await self._await(request, future)
         except InternalError as error:
             return Failure.of(request, error)
+        except TimeoutError:
+            call_off(running)
+            late = self.limits.too_slow()
+            self.logger.error(f"request {request.header.request_id}: {late.message}")
+            return Failure.of(request, late)
         for route in response.routes:
             redact_status(route.status)
         full = redact_status(response.header.status)
         if not full:
+            if endpoint in (EMBED_IMAGES, EMBED_QUERIES):
+                self.last_forward = time.monotonic()
             return response
         self._log_failure(request, full, response.header.status.exception.name)
         return without_documents(response)
@@ -203,13 +251,8 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
     async def _status(self, empty: Any, context: Any) -> Any:
         # Jina's answer holds its environment variables and the machine's hardware address.
         info = jina_pb2.JinaInfoProto()
-        info.jina["python"] = platform.python_version()
-        for name in _VERSIONS:
-            try:
-                info.jina[name] = version(name)
-            except PackageNotFoundError:
-                # Run from a source tree; the other versions are still worth knowing.
-                continue
+        for name, text in package_versions().items():
+            info.jina[name] = text
         return info
 
 

@@ -15,23 +15,40 @@ from typing import Any
 
 from grpc.aio import UnaryUnaryClientInterceptor
 
-_RUNNING: ContextVar[set[Any] | None] = ContextVar("running", default=None)
-"""Tasks and calls of the stream that is served; whatever is started for it inherits this."""
+_RUNNING: ContextVar[tuple[set[Any], ...]] = ContextVar("running", default=())
+"""Tasks and calls of the stream that is served, and of the one request of it that is handled;
+whatever is started for them inherits this."""
 
 
 @contextmanager
 def called_off_at_the_end() -> Iterator[None]:
     """Cancel, when the block ends, what :func:`belongs` and the calls to Executors are still at."""
     running: set[Any] = set()
-    token = _RUNNING.set(running)
+    token = _RUNNING.set((running,))
     try:
         yield
     finally:
-        for one in [*running]:
-            one.cancel()
+        call_off(running)
         # A generator may be closed in another context than it was begun in.
         with suppress(ValueError):
             _RUNNING.reset(token)
+
+
+@contextmanager
+def noting() -> Iterator[set[Any]]:
+    """Yield a set to which the calls are added that are started for one request in the block."""
+    own: set[Any] = set()
+    token = _RUNNING.set((*_RUNNING.get(), own))
+    try:
+        yield own
+    finally:
+        _RUNNING.reset(token)
+
+
+def call_off(running: set[Any]) -> None:
+    """Cancel tasks and calls that are still under way."""
+    for one in [*running]:
+        one.cancel()
 
 
 def belongs(task: asyncio.Future[Any]) -> None:
@@ -52,7 +69,6 @@ class CallsOfStreams(UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 def _note(one: Any) -> None:
-    running = _RUNNING.get()
-    if running is not None:
+    for running in _RUNNING.get():
         running.add(one)
         one.add_done_callback(running.discard)

@@ -1,15 +1,18 @@
 """Documents, endpoint names, parameters and errors: what a client and the service share."""
 
-from colpali_serve.schemas.documents import PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas.documents import HeatmapDoc, InfoDoc, PageDoc, QueryDoc, ScoreDoc
 from colpali_serve.schemas.embeddings import Embedding, check_embedding
 from colpali_serve.schemas.endpoints import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     ENDPOINTS,
+    HEATMAP,
+    INFO,
     SCORE,
     SCORE_EMBEDDINGS,
 )
 from colpali_serve.schemas.errors import (
+    AuthenticationError,
     ColPaliError,
     ConfigError,
     EmbeddingShapeError,
@@ -21,24 +24,32 @@ from colpali_serve.schemas.errors import (
     OverloadedError,
     RemoteError,
     ServiceUnavailableError,
+    TimeLimitError,
+    TooLargeError,
     describe,
     error_from_name,
     owner,
 )
-from colpali_serve.schemas.parameters import EncodeParameters, ScoreParameters
+from colpali_serve.schemas.parameters import EncodeParameters, HeatmapParameters, ScoreParameters
 
 __all__ = [
     "EMBED_IMAGES",
     "EMBED_QUERIES",
     "ENDPOINTS",
+    "HEATMAP",
+    "INFO",
     "SCORE",
     "SCORE_EMBEDDINGS",
+    "AuthenticationError",
     "ColPaliError",
     "ConfigError",
     "Embedding",
     "EmbeddingShapeError",
     "EncodeParameters",
     "EncodingError",
+    "HeatmapDoc",
+    "HeatmapParameters",
+    "InfoDoc",
     "InvalidInputError",
     "InvalidPageError",
     "InvalidQueryError",
@@ -50,6 +61,8 @@ __all__ = [
     "ScoreDoc",
     "ScoreParameters",
     "ServiceUnavailableError",
+    "TimeLimitError",
+    "TooLargeError",
     "check_embedding",
     "describe",
     "error_from_name",

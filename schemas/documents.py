@@ -74,6 +74,27 @@ class QueryDoc(_WireDoc):
     error: Optional[str] = None
 
 
+class InfoDoc(_WireDoc):
+    """What the encoder serves.
+
+    Attributes:
+        model: Name of the checkpoint.
+        family: Of models, for example ``ColPali``.
+        fingerprint: Of its files, the dtype and the pooling; embeddings of another fingerprint
+            are not to be mixed with these.
+        dtype: What the model computes in.
+        device: Kind of device, ``cpu`` or ``cuda``.
+        pool_factor: Of pages, where requests do not say.
+    """
+
+    model: Optional[str] = None
+    family: Optional[str] = None
+    fingerprint: Optional[str] = None
+    dtype: Optional[str] = None
+    device: Optional[str] = None
+    pool_factor: Optional[int] = None
+
+
 class ScoreDoc(_WireDoc):
     """Queries to be scored against pages.
 
@@ -91,3 +112,28 @@ class ScoreDoc(_WireDoc):
     pages: DocList[PageDoc] = Field(default_factory=DocList[PageDoc])
     scores: Optional[NdArray] = None
     ranking: Optional[NdArray] = None
+
+
+class HeatmapDoc(_WireDoc):
+    """A page and a query, and where on the page each token of the query finds its like.
+
+    Attributes:
+        page: With `image` or `url`. Always embedded anew and never pooled: a heatmap needs to
+            know which vector stands for which patch.
+        query: With `text`.
+        tokens: Pieces of the query's text, in order, as they were typed.
+        kinds: What each is: "text"; with `all_tokens` also "prompt" (what the checkpoint wants
+            around a query) and "special" (tokens without words).
+        maps: float32 (n_tokens, rows, columns), the dot product of each token with each patch, in
+            [-1, 1]; row 0 is the page's top, column 0 its left.
+        grid: [columns, rows] of the maps.
+        error: ``ErrorClass: message`` where `on_error` is "keep" and this document failed.
+    """
+
+    page: PageDoc
+    query: QueryDoc
+    tokens: List[str] = Field(default_factory=list)
+    kinds: List[str] = Field(default_factory=list)
+    maps: Optional[NdArray] = None
+    grid: Optional[List[int]] = None
+    error: Optional[str] = None

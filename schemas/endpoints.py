@@ -1,4 +1,4 @@
-"""The four endpoints, under their canonical names."""
+"""The endpoints, under their canonical names."""
 
 from __future__ import annotations
 
@@ -16,4 +16,17 @@ SCORE_EMBEDDINGS: Final = "/score_embeddings"
 SCORE: Final = "/score"
 """ScoreDoc -> ScoreDoc: as `/score_embeddings`, missing embeddings are computed first."""
 
-ENDPOINTS: Final[tuple[str, ...]] = (EMBED_IMAGES, EMBED_QUERIES, SCORE_EMBEDDINGS, SCORE)
+HEATMAP: Final = "/heatmap"
+"""HeatmapDoc -> HeatmapDoc: `tokens` and `maps` filled, `image` and `url` removed."""
+
+INFO: Final = "/info"
+"""InfoDoc -> InfoDoc: filled with what the encoder serves."""
+
+ENDPOINTS: Final[tuple[str, ...]] = (
+    EMBED_IMAGES,
+    EMBED_QUERIES,
+    SCORE_EMBEDDINGS,
+    SCORE,
+    HEATMAP,
+    INFO,
+)

@@ -70,6 +70,18 @@ class ServiceUnavailableError(ColPaliError):
     """Client side: the service could not be reached, or did not answer in time."""
 
 
+class TimeLimitError(ServiceUnavailableError):
+    """A request took longer than the service allows."""
+
+
+class AuthenticationError(ColPaliError):
+    """The service wants an API key, and the request has none or a wrong one."""
+
+
+class TooLargeError(InvalidInputError):
+    """A request has more bytes or pages than the service takes."""
+
+
 class RemoteError(ColPaliError):
     """Client side: the service failed in a way that has no class of its own here."""
 
@@ -84,6 +96,9 @@ _CLASSES: tuple[type[ColPaliError], ...] = (
     EncodingError,
     OverloadedError,
     ServiceUnavailableError,
+    TimeLimitError,
+    AuthenticationError,
+    TooLargeError,
 )
 _MAX_ID_SHOWN = 100
 _BY_NAME = {cls.__name__: cls for cls in _CLASSES}

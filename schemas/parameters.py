@@ -77,3 +77,15 @@ class ScoreParameters(_Parameters):
     top_k: _Count | None = None
     return_embeddings: bool = False
     on_error: OnError = "raise"
+
+
+class HeatmapParameters(_Parameters):
+    """Parameters of /heatmap.
+
+    Attributes:
+        all_tokens: Show also the tokens that the checkpoint puts around a query's own text.
+        on_error: As in `EncodeParameters`.
+    """
+
+    all_tokens: Annotated[bool, Field(strict=True)] = False
+    on_error: OnError = "raise"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from jina import Client, Flow
 
 from colpali_serve.schemas import EMBED_QUERIES, QueryDoc
 from tests.conftest import ROOT
-from tests.service import free_port, running, running_flow
+from tests.service import free_port, running
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = Path(sys.executable).parent
@@ -33,10 +35,18 @@ def commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """Of gRPC and HTTP."""
     log = tmp_path_factory.mktemp("readme") / "log"
-    with running_flow(ROOT / "flows" / "rank.yml", log) as port:
-        yield port
+    port, http_port = free_port(), free_port()
+    command = [sys.executable, "-m", "colpali_serve.client.cli", "serve", "--port", str(port)]
+    with running([*command, "--http-port", str(http_port)], port, log):
+        yield port, http_port
+
+
+@pytest.fixture(scope="module")
+def port(ports: tuple[int, int]) -> int:
+    return ports[0]
 
 
 def run(command: list[str]) -> str:
@@ -59,7 +69,9 @@ def test_make_targets_exist(line: str) -> None:
     run(["make", "--dry-run", *shlex.split(line)[1:]])
 
 
-CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed)", line)]
+CLIENT_COMMANDS = [
+    line for line in commands() if re.match(r"colpali-serve (rank|embed|heatmap)", line)
+]
 
 
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
@@ -70,13 +82,22 @@ def test_client_commands_run(line: str, port: int) -> None:
         assert first.split()[1] == "simh-faq.pdf#2"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("curl ")])
+def test_curl_commands_run(line: str, ports: tuple[int, int]) -> None:
+    out = run(shlex.split(line.replace(":8080", f":{ports[1]}")))
+    answers = [json.loads(row) for row in out.splitlines()]
+    assert answers
+    assert not any(isinstance(answer, dict) and "error" in answer for answer in answers)
+
+
 def test_verify_runs() -> None:
     line = next(line for line in commands() if line.startswith("colpali-serve verify"))
     assert "fingerprint" in run(shlex.split(line))
 
 
 def test_every_command_is_tested_somewhere() -> None:
-    known = re.compile(r"(make|colpali-serve (rank|embed|verify|serve))\b")
+    known = re.compile(r"(make|curl|colpali-serve (rank|embed|heatmap|verify|serve))\b")
     assert all(known.match(line) for line in commands())
 
 
@@ -85,10 +106,11 @@ DEPLOYMENT = next(block for block in PYTHON if "Deployment" in block)
 
 
 @pytest.mark.parametrize("code", [code for code in PYTHON if code != DEPLOYMENT])
-def test_python_blocks_run(code: str, port: int, tmp_path: Path) -> None:
-    assert "54321" in code
+def test_python_blocks_run(code: str, ports: tuple[int, int], tmp_path: Path) -> None:
+    assert "54321" in code or "8080" in code
+    port, http_port = map(str, ports)
     script = tmp_path / "block.py"
-    script.write_text(code.replace("54321", str(port)))
+    script.write_text(code.replace("54321", port).replace("8080", http_port))
     out = run([sys.executable, str(script)])
     if "rank(" in code:
         assert out.splitlines()[0].startswith("1 bzip2-manual.pdf#2 ")
@@ -115,9 +137,11 @@ def test_yaml_blocks_are_flows(tmp_path: Path) -> None:
 
 def test_every_setting_is_in_the_table() -> None:
     from colpali_serve.engine.settings import EncoderSettings
+    from colpali_serve.gateway.settings import GatewaySettings
 
     listed = set(re.findall(r"COLPALI_([A-Z_]+)", README))
     assert {name.upper() for name in EncoderSettings.model_fields} <= listed
+    assert {name.upper() for name in GatewaySettings.model_fields} <= listed
     config = (ROOT / "config.yml").read_text()
     hidden = {"token"}  # a secret belongs in the environment
     assert {n for n in EncoderSettings.model_fields if f"{n}:" not in config} == hidden

@@ -16,7 +16,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "schemas": (set(), {"torch", "jina", "transformers", "colpali_engine"}),
     "engine": ({"schemas", "checkpoints"}, {"jina", "docarray"}),
     "executors": ({"schemas", "engine"}, {"transformers", "colpali_engine"}),
-    "gateway": ({"schemas"}, {"torch", "transformers", "colpali_engine"}),
+    # HTTP's uploads are rendered as the client renders its files.
+    "gateway": ({"schemas", "client"}, {"torch", "transformers", "colpali_engine"}),
     "client": ({"schemas"}, {"torch", "transformers", "colpali_engine"}),
     # Its evaluation renders PDFs as the client does and ranks as the service does.
     "training": ({"schemas", "engine", "client", "checkpoints"}, {"jina", "docarray"}),

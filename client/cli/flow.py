@@ -45,8 +45,12 @@ def find_flow(name: str) -> Path:
     raise ConfigError(f"Flow {name} does not exist, expected a file or one of {known}", name)
 
 
-def check_port_free(port: int) -> None:
+def check_port_free(port: int, option: str = "--port") -> None:
     """Find out before a model is loaded for minutes.
+
+    Args:
+        port: To be opened.
+        option: What chooses it.
 
     Raises:
         ConfigError: The port is in use or not allowed.
@@ -60,24 +64,31 @@ def check_port_free(port: int) -> None:
             in_use = error.errno == errno.EADDRINUSE
             found = "is in use" if in_use else f"cannot be opened ({error.strerror})"
             raise ConfigError(
-                f"port {port} {found}, expected a free one: choose another with --port", str(port)
+                f"port {port} {found}, expected a free one: choose another with {option}", str(port)
             ) from error
 
 
 def serve_flow(
-    path: Path, port: int | None, stopper: Stopper, *, until_eof: bool, verbose: bool
+    path: Path,
+    port: int | None,
+    http_port: int | None,
+    stopper: Stopper,
+    *,
+    until_eof: bool,
+    verbose: bool,
 ) -> None:
     """Start a Flow, say where it is, and stop it when `stopper` says so.
 
     Args:
         path: Its YAML.
         port: Of the gateway's gRPC server; None leaves it to the YAML.
+        http_port: Of its HTTP server, likewise; 0 takes that one away.
         stopper: Handles Ctrl-C and SIGTERM.
         until_eof: Also stop when stdin ends, that is when the process that started this one ends.
         verbose: Let everything through that Jina says.
 
     Raises:
-        ConfigError: A port is in use.
+        ConfigError: A port is in use, or the Flow has no HTTP server.
         ServiceUnavailableError: The Flow did not start, or one of its processes ended.
         Stopped: A signal came during the start, or a second one came.
     """
@@ -93,13 +104,9 @@ def serve_flow(
     jina = import_jina()
     with pods_on_stderr(quiet=not verbose):
         flow = _load(jina, path)
-        ports = flow.port if isinstance(flow.port, list) else [flow.port]
-        if port is not None:
-            # A Flow that speaks several protocols has gRPC first.
-            ports = [port, *ports[1:]]
-            flow.port = ports
-        for each in ports:
-            check_port_free(each)
+        ports = choose_doors(flow, port, http_port)
+        for protocol, each in ports.items():
+            check_port_free(each, "--http-port" if protocol == "http" else "--port")
         if until_eof:
             threading.Thread(target=_stop_at_eof, daemon=True).start()
         grace_s = 0.0
@@ -108,7 +115,7 @@ def serve_flow(
             stopper.starting = False
             model = os.environ.get("COLPALI_MODEL")
             served = f"model {model}" if model else "the Flow's own model"
-            text = f"ready on {_addresses(flow, ports)}, {served}, Ctrl-C stops"
+            text = f"ready on {_addresses(ports)}, {served}, Ctrl-C stops"
             typer.echo(text, file=sys.__stdout__)
             _watch(stopper)
             flow.close()
@@ -153,12 +160,44 @@ def _watch(stopper: Stopper) -> None:
             raise ServiceUnavailableError(f"{ended}; its log says why")
 
 
-def _addresses(flow: Any, ports: list[int]) -> str:
+def choose_doors(flow: Any, port: int | None, http_port: int | None) -> dict[str, int]:
+    """Set a Flow's protocols and ports.
+
+    Args:
+        flow: Changed, where something else is wanted than it says.
+        port: Of gRPC, or None.
+        http_port: Of HTTP, 0 for no HTTP, or None.
+
+    Returns:
+        Ports by protocol, in the Flow's order.
+
+    Raises:
+        ConfigError: A port is asked for that the Flow has no server for.
+    """
     protocols = flow.protocol if isinstance(flow.protocol, list) else [flow.protocol]
-    return ", ".join(
-        f"{protocol.to_string().lower()}://0.0.0.0:{port}"
-        for protocol, port in zip(protocols, ports, strict=True)
-    )
+    names = [protocol.to_string().lower() for protocol in protocols]
+    ports = flow.port if isinstance(flow.port, list) else [flow.port]
+    doors = dict(zip(names, ports, strict=True))
+    if port is not None:
+        # A Flow that speaks several protocols has gRPC first.
+        doors[names[0]] = port
+    if http_port and "http" not in doors:
+        raise ConfigError(
+            f"--http-port is {http_port}, but the Flow serves {', '.join(names)} alone, expected "
+            "'protocol: [grpc, http]' in its YAML"
+        )
+    if http_port:
+        doors["http"] = http_port
+    elif http_port == 0 and len(doors) > 1:
+        doors.pop("http", None)
+    if doors != dict(zip(names, ports, strict=True)):
+        flow.protocol = list(doors)
+        flow.port = list(doors.values())
+    return doors
+
+
+def _addresses(doors: dict[str, int]) -> str:
+    return ", ".join(f"{protocol}://0.0.0.0:{port}" for protocol, port in doors.items())
 
 
 def _stop_at_eof() -> None:

@@ -34,6 +34,15 @@ def serve(
             help="Port of the gRPC gateway. [default: the Flow's own, 54321]", min=1, max=65535
         ),
     ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the HTTP gateway and the playground; 0 serves gRPC alone. "
+            "[default: the Flow's own, 8080]",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -48,6 +57,8 @@ def serve(
     `colpali-serve serve`
 
     `colpali-serve serve flows/rank.yml --model vidore/colqwen2-v1.0 --device cuda --port 50051`
+
+    `colpali-serve serve --http-port 8000`
     """
     chosen = {
         "MODEL": model,
@@ -61,4 +72,4 @@ def serve(
         from colpali_serve.client.cli.flow import find_flow, serve_flow
 
         path = find_flow(flow)
-        serve_flow(path, port, stopper, until_eof=until_eof, verbose=verbose)
+        serve_flow(path, port, http_port, stopper, until_eof=until_eof, verbose=verbose)

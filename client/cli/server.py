@@ -42,7 +42,8 @@ def running(
     """
     command = [sys.executable, "-m", "colpali_serve.client.cli", "serve", flow]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--until-eof", *options],
+        # gRPC alone: nobody asks by HTTP, and its port may be somebody else's.
+        [*command, "--port", str(port), "--http-port", "0", "--until-eof", *options],
         # Nothing is ever written: it ends when this process does, however that happens.
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from colpali_serve.client.results import RankedPage
+from colpali_serve.client.results import Heatmap, RankedPage
 
 
 def ranking_table(query: str, ranking: Sequence[RankedPage], expected: str | None = None) -> Table:
@@ -49,3 +49,15 @@ def ranking_json(query: str, ranking: Sequence[RankedPage]) -> dict[str, object]
             for page in ranking
         ],
     }
+
+
+def token_table(heatmap: Heatmap) -> Table:
+    """Lay out the tokens of a heatmap, each with its best similarity to any patch of the page."""
+    title = Text(f"{heatmap.query} on {heatmap.id}", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("token", justify="right")
+    table.add_column("text", min_width=12)
+    table.add_column("best", justify="right")
+    for number, (token, map_) in enumerate(zip(heatmap.tokens, heatmap.maps, strict=True), 1):
+        table.add_row(str(number), Text(token), f"{map_.max():.3f}")
+    return table

@@ -16,8 +16,11 @@ from PIL import Image
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
     SCORE_EMBEDDINGS,
     EncodeParameters,
+    HeatmapDoc,
+    HeatmapParameters,
     InvalidPageError,
     OverloadedError,
     PageDoc,
@@ -98,6 +101,26 @@ class FakeService(Executor):
             embedding = embed_colour(doc.image) if doc.image else embed_text(doc.text or "")
             doc.embedding = embedding.astype(chosen.embedding_dtype)
             doc.image = None
+        return docs
+
+    @requests(on=HEATMAP)
+    async def heatmap(
+        self, docs: DocList[HeatmapDoc], parameters: dict, **_: Any
+    ) -> DocList[HeatmapDoc]:
+        """Maps of three columns and two rows: how red, green or blue each place is."""
+        chosen = HeatmapParameters.parse(parameters)
+        for doc in docs:
+            await self.act(str(doc.page.id))
+            image = Image.open(io.BytesIO(doc.page.image or b"")).convert("RGB")
+            places = np.asarray(image.resize((3, 2), Image.Resampling.BOX), np.float32) / 255
+            doc.tokens, doc.kinds = list(doc.query.text or ""), ["text"] * len(doc.query.text or "")
+            doc.maps = np.stack([places[..., "rgb".index(token)] for token in doc.tokens])
+            if chosen.all_tokens:
+                doc.tokens, doc.kinds = [*doc.tokens, "<pad>"], [*doc.kinds, "special"]
+                doc.maps = np.concatenate([doc.maps, np.ones((1, 2, 3), np.float32)])
+            if str(doc.page.id).startswith("forgotten"):
+                doc.maps = None
+            doc.grid, doc.page.image = [3, 2], None
         return docs
 
     @requests(on=SCORE_EMBEDDINGS)

@@ -71,7 +71,8 @@ def command(manifests: dict[str, dict], ports: dict[str, int], name: str) -> lis
     """The container's exact command, with its ports and its peers' addresses on this machine."""
     run = container(manifests)
     assert run["command"] == ["jina"]
-    arguments = [str(ports[name]) if arg == "8080" else arg for arg in run["args"]]
+    own = {"8080": str(ports[name]), "8081": str(ports.get(f"{name}-http"))}
+    arguments = [own.get(arg, arg) for arg in run["args"]]
     for peer, port in ports.items():
         address = f"{peer}.default.svc:8080"
         arguments = [arg.replace(address, f"{HOST}:{port}") for arg in arguments]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from importlib.metadata import version
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -60,7 +61,7 @@ def test_a_pod_may_take_ten_minutes_to_start(manifests):
 
 @pytest.mark.slow
 def test_the_containers_answer_together(manifests):
-    ports = {name: free_port() for name in PODS}
+    ports = {name: free_port() for name in (*PODS, "gateway-http")}
     with contextlib.ExitStack() as stack:
         pods = {}
         for name, parts in manifests.items():
@@ -90,6 +91,8 @@ def test_the_containers_answer_together(manifests):
         with pytest.raises(BadServer) as error:
             client.post("/nope", DocList[QueryDoc]([QueryDoc(text="a")]))
         assert error.value.args[0].status.exception.name == "InvalidInputError"
+        with urlopen(f"http://{HOST}:{ports['gateway-http']}/version", timeout=10) as answer:
+            assert json.load(answer)["model"]["model"] == "colpali-tiny"
 
 
 def apply(document, operation):
@@ -116,4 +119,11 @@ def test_kustomize_s_patch_fits_the_export(manifests):
             assert "exec" not in patched[probe]
         for field in ("periodSeconds", "failureThreshold"):
             assert patched["startupProbe"][field] == exported[field]
-        assert patched["ports"] == [{"containerPort": 8080}]
+        assert patched["ports"][0] == {"containerPort": 8080}
+
+
+def test_both_doors_of_the_gateway_are_open(manifests):
+    assert container(manifests["gateway"])["ports"] == [
+        {"containerPort": 8080},
+        {"containerPort": 8081},
+    ]

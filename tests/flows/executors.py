@@ -6,8 +6,12 @@ from jina import Executor, requests
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    HEATMAP,
+    INFO,
     SCORE,
     SCORE_EMBEDDINGS,
+    HeatmapDoc,
+    InfoDoc,
     PageDoc,
     QueryDoc,
     ScoreDoc,
@@ -54,6 +58,14 @@ class Counter(Executor):
         for doc in docs:
             self._count(doc.pages)
             self._count(doc.queries)
+        return docs
+
+    @requests(on=HEATMAP)
+    def pass_heatmaps(self, docs: DocList[HeatmapDoc], **kwargs) -> DocList[HeatmapDoc]:
+        return docs
+
+    @requests(on=INFO)
+    def pass_info(self, docs: DocList[InfoDoc], **kwargs) -> DocList[InfoDoc]:
         return docs
 
     def _count(self, docs):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from docarray import DocList
 
-from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import HeatmapDoc, PageDoc, QueryDoc, ScoreDoc
 from tests.flows.processes import running_flow
 
 FLOW = """
@@ -95,3 +95,11 @@ def test_scores_are_those_of_the_embeddings(client, pages, queries):
         "/score_embeddings", parts, return_type=DocList[ScoreDoc], parameters=parameters
     )
     np.testing.assert_array_equal(scored.scores, doc.scores)
+
+
+def test_heatmaps_pass_through(client, pages, queries):
+    sent = DocList[HeatmapDoc]([HeatmapDoc(page=pages[0], query=queries[0])])
+    [doc] = client.post("/heatmap", sent, return_type=DocList[HeatmapDoc])
+    assert doc.tokens == ["a", "table"]
+    assert doc.maps.shape == (2, 48, 48)
+    assert doc.page.image is None

@@ -7,7 +7,7 @@ import pytest
 from docarray import DocList
 from pydantic import ValidationError
 
-from colpali_serve.schemas import InvalidInputError, PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import HeatmapDoc, InvalidInputError, PageDoc, QueryDoc, ScoreDoc
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
@@ -50,3 +50,15 @@ def test_fields_of_the_wrong_kind_are_refused_in_words() -> None:
     message.data["image"].CopyFrom(message.data["tags"])
     with pytest.raises(InvalidInputError, match=r"PageDoc\.image"):
         PageDoc.from_protobuf(message)
+
+
+def test_heatmap_documents_carry_a_page_and_a_query() -> None:
+    doc = HeatmapDoc(page=PageDoc(id="p", image=b"\x89"), query=QueryDoc(id="q", text="red"))
+    doc.tokens, doc.maps = ["red"], np.ones((1, 2, 3), np.float32)
+    back = HeatmapDoc.from_protobuf(doc.to_protobuf())
+    assert (back.page.image, back.query.text, back.tokens) == (b"\x89", "red", ["red"])
+    assert back.maps.shape == (1, 2, 3)
+    message = doc.to_protobuf()
+    del message.data["query"]
+    with pytest.raises(InvalidInputError, match=r"HeatmapDoc\.query: Field required"):
+        HeatmapDoc.from_protobuf(message)

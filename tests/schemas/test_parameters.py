@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from colpali_serve.schemas import EncodeParameters, InvalidInputError, ScoreParameters
+from colpali_serve.schemas import (
+    EncodeParameters,
+    HeatmapParameters,
+    InvalidInputError,
+    ScoreParameters,
+)
 
 
 def test_numbers_arrive_as_floats() -> None:
@@ -29,3 +34,11 @@ def test_nothing_means_defaults_and_others_are_left_alone() -> None:
 def test_wrong_values_are_named(parameters: dict[str, object], expected: str) -> None:
     with pytest.raises(InvalidInputError, match=expected):
         EncodeParameters.parse(parameters)
+
+
+def test_a_yes_is_no_truth() -> None:
+    assert HeatmapParameters.parse({"all_tokens": True}).all_tokens
+    assert not HeatmapParameters.parse({}).all_tokens
+    for wrong in ("yes", 1.0):
+        with pytest.raises(InvalidInputError, match="parameter 'all_tokens' is"):
+            HeatmapParameters.parse({"all_tokens": wrong})

@@ -1,0 +1,1 @@
+"""The HTTP door: REST routes, existing clients' vocabularies and the playground."""
