@@ -33,7 +33,10 @@ $(VENV)/pip.stamp:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
+# The MaxSim kernel is built along, where there is a C compiler.
+KERNEL := $(wildcard engine/maxsim/kernel/*)
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml $(KERNEL)
 	@echo "Installing into $(VENV) (about 5 GB, a few minutes the first time) ..."
 	$(PIP_INSTALL) --editable .
 	@touch $@

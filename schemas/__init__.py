@@ -1,7 +1,16 @@
 """Documents, endpoint names, parameters and errors: what a client and the service share."""
 
+from colpali_serve.schemas.compression import (
+    Compressed,
+    EmbeddingDtype,
+    FloatDtype,
+    PageValues,
+    binary_scale,
+    compress,
+    expand,
+)
 from colpali_serve.schemas.documents import PageDoc, QueryDoc, ScoreDoc
-from colpali_serve.schemas.embeddings import Embedding, check_embedding
+from colpali_serve.schemas.embeddings import Embedding, check_embedding, check_page_values
 from colpali_serve.schemas.endpoints import (
     EMBED_IMAGES,
     EMBED_QUERIES,
@@ -34,24 +43,32 @@ __all__ = [
     "SCORE",
     "SCORE_EMBEDDINGS",
     "ColPaliError",
+    "Compressed",
     "ConfigError",
     "Embedding",
+    "EmbeddingDtype",
     "EmbeddingShapeError",
     "EncodeParameters",
     "EncodingError",
+    "FloatDtype",
     "InvalidInputError",
     "InvalidPageError",
     "InvalidQueryError",
     "ModelLoadError",
     "OverloadedError",
     "PageDoc",
+    "PageValues",
     "QueryDoc",
     "RemoteError",
     "ScoreDoc",
     "ScoreParameters",
     "ServiceUnavailableError",
+    "binary_scale",
     "check_embedding",
+    "check_page_values",
+    "compress",
     "describe",
     "error_from_name",
+    "expand",
     "owner",
 ]

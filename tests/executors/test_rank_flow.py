@@ -23,8 +23,8 @@ from colpali_serve.schemas import (
     ScoreDoc,
 )
 from tests.conftest import ROOT
+from tests.engine.maxsim.exact import double_loop
 from tests.engine.reference import Reference, reference
-from tests.engine.test_maxsim import double_loop
 from tests.executors.posting import pages, png, post, queries, score
 from tests.service import running_flow
 
