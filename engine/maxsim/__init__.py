@@ -5,13 +5,17 @@ from colpali_serve.engine.maxsim.backends import BACKENDS, BackendName, Scores
 from colpali_serve.engine.maxsim.forms import Page, Rows, rows_of
 from colpali_serve.engine.maxsim.ranking import rank
 from colpali_serve.engine.maxsim.scorer import Ranking, Scorer, maxsim
+from colpali_serve.engine.maxsim.store import Contents, PageStore, Resident
 
 __all__ = [
     "BACKENDS",
     "BackendName",
+    "Contents",
     "Page",
+    "PageStore",
     "Precision",
     "Ranking",
+    "Resident",
     "Rows",
     "Scorer",
     "Scores",

@@ -36,10 +36,12 @@ class Backend(Protocol):
 
     Attributes:
         name: One of `BACKENDS`.
+        copies: Whether what it prepares holds the pages a second time.
         available: Arithmetics that it has; float32 is always among them.
     """
 
     name: str
+    copies: bool
     available: frozenset[Arithmetic]
 
     def pack(self, rows: Rows, arithmetic: Arithmetic) -> Rows:

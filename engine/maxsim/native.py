@@ -138,6 +138,8 @@ class NativeBackend:
         threads: Plain threads that share the pages of a call.
     """
 
+    copies = False
+
     def __init__(self, kernel: Kernel, instructions: Instructions, threads: int = 1) -> None:
         self.name = instructions.name.lower()
         self.available = kernel.arithmetics(instructions)

@@ -24,6 +24,7 @@ class NumpyBackend:
     """
 
     name = "numpy"
+    copies = False
     available = frozenset({Arithmetic.FLOAT32})
 
     def __init__(self, block_bytes: int) -> None:

@@ -30,6 +30,13 @@ class Ranking(NamedTuple):
     scores: Scores
 
 
+class Prepared(NamedTuple):
+    """Pages in the form in which a scorer's backend takes them, by what they are computed in."""
+
+    n_pages: int
+    batches: list[tuple[Arithmetic, list[int], Any]]
+
+
 class Scorer:
     """Scores queries against pages; may be used from several threads at once.
 
@@ -91,16 +98,27 @@ class Scorer:
         """
         if not queries or not pages:
             return np.empty((len(queries), len(pages)), np.float32)
+        return self.score_prepared(queries, self.prepare(pages))
+
+    def prepare(self, pages: Sequence[Rows]) -> Prepared:
+        """Return pages as `score_prepared` takes them, any number of times."""
         groups: dict[Arithmetic, list[int]] = {}
         for index, rows in enumerate(pages):
             groups.setdefault(self.arithmetic(rows), []).append(index)
-        if len(groups) == 1:
-            (arithmetic,) = groups
-            return self._scores(queries, pages, arithmetic)
-        scores = np.empty((len(queries), len(pages)), np.float32)
-        for arithmetic, indices in groups.items():
-            part = [pages[index] for index in indices]
-            scores[:, indices] = self._scores(queries, part, arithmetic)
+        batches = [
+            (arithmetic, indices, self.backend.prepare([pages[i] for i in indices], arithmetic))
+            for arithmetic, indices in groups.items()
+        ]
+        return Prepared(len(pages), batches)
+
+    def score_prepared(self, queries: Sequence[NDArray[np.float32]], prepared: Prepared) -> Scores:
+        """As `score_rows`; at least one query and one page."""
+        scores = np.empty((len(queries), prepared.n_pages), np.float32)
+        for arithmetic, indices, batch in prepared.batches:
+            found = self.backend.score(queries, batch, arithmetic)
+            if len(prepared.batches) == 1:
+                return found
+            scores[:, indices] = found
         return scores
 
     def best(
@@ -132,12 +150,6 @@ class Scorer:
             best = _merged(best, Ranking(indices, scores), top_k)
             start += len(part)
         return best
-
-    def _scores(
-        self, queries: Sequence[NDArray[np.float32]], pages: Sequence[Rows], arithmetic: Arithmetic
-    ) -> Scores:
-        prepared = self.backend.prepare(pages, arithmetic)
-        return self.backend.score(queries, prepared, arithmetic)
 
 
 def _merged(first: Ranking, second: Ranking, top_k: int) -> Ranking:

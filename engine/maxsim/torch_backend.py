@@ -34,6 +34,7 @@ class TorchBackend:
     """
 
     name = "torch"
+    copies = True
 
     def __init__(self, block_bytes: int, device: str = "cpu") -> None:
         self._device = torch.device(device)

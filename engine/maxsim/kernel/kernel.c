@@ -4,7 +4,7 @@
  *
  * Two functions for engine/maxsim/native.py, and a third that packs pages. On other processors
  * than x86-64 they say that they can do nothing. */
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && !defined(MAXSIM_STUB)
 #define MAXSIM_X86 1
 #endif
 
