@@ -12,7 +12,8 @@ from colpali_serve.client.results import PageEmbedding, QueryEmbedding, RankedPa
 from colpali_serve.client.scoring import PagesToScore, QueriesToScore, Scores, joined
 from colpali_serve.client.sources import Pages
 from colpali_serve.client.steps import run_async
-from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
+from colpali_serve.schemas.compression import EmbeddingDtype
+from colpali_serve.schemas.parameters import OnError
 
 
 class AsyncColPaliClient(BaseClient):

@@ -13,7 +13,8 @@ from colpali_serve.client.scoring import Block, PagesToScore, QueriesToScore, sc
 from colpali_serve.client.sources import Pages, count_pages
 from colpali_serve.client.steps import Steps
 from colpali_serve.schemas import ConfigError, EncodeParameters
-from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
+from colpali_serve.schemas.compression import EmbeddingDtype
+from colpali_serve.schemas.parameters import OnError
 
 
 class BaseClient:

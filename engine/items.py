@@ -71,9 +71,12 @@ class Encoded:
     """An embedding.
 
     Attributes:
-        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows.
+        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows;
+            for "int8" int8, for "binary" uint8 with eight signs a byte, as in `Compressed`.
         grid: Patch columns and rows of an image that was not pooled, else None.
+        scale: What int8 values are multiplied by, or what a sign stands for; None for floats.
     """
 
     embedding: Embedding
     grid: Grid | None = None
+    scale: float | None = None

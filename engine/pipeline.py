@@ -22,7 +22,14 @@ from colpali_serve.engine.items import Encoded, Input
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.pooling import pool
 from colpali_serve.engine.preparing import Prepared, Preparer
-from colpali_serve.schemas import ColPaliError, EncodingError, ServiceUnavailableError
+from colpali_serve.schemas import (
+    ColPaliError,
+    Compressed,
+    EmbeddingDtype,
+    EncodingError,
+    ServiceUnavailableError,
+    compress,
+)
 
 if TYPE_CHECKING:
     from colpali_serve.engine.device import Device, Staged
@@ -93,7 +100,7 @@ class Pipeline:
         self._pooling.shutdown()
 
     def submit(
-        self, entries: Sequence[Input], pool_factor: int, dtype: str
+        self, entries: Sequence[Input], pool_factor: int, dtype: EmbeddingDtype
     ) -> list[Future[Result]]:
         """Queue items that belong together: all of them, or none.
 
@@ -239,8 +246,8 @@ class Pipeline:
         sent = [staged]  # for the first try; a second one starts from the host, in halves
 
         def run(part: Sequence[Job]) -> list[Encoded]:
-            # Pooling wants full precision and all vectors; what is not pooled leaves as asked.
-            dtypes = ["float32" if job.pool_factor > 1 else job.dtype for job in part]
+            # Pooling wants full precision and all vectors; other floats leave as asked.
+            dtypes = ["float32" if job.changes_after else job.dtype for job in part]
             prepared = _prepared(part)
             embeddings = self._device.run(prepared, dtypes, sent.pop() if sent else None)
             grids = [one.grid for one in prepared]
@@ -251,8 +258,8 @@ class Pipeline:
             job.prepared = None
             if isinstance(result, EncodingError):
                 self._observer.failed()
-            elif job.pool_factor > 1:
-                self._pooling.submit(self._pool, job, result)
+            elif job.changes_after:
+                self._pooling.submit(self._change, job, result)
                 continue
             _answer(job, result)
 
@@ -263,14 +270,21 @@ class Pipeline:
             self._device.ran_out_of_memory(max(lengths) * len(lengths))
             self._observer.out_of_memory(self._device.budget)
 
-    def _pool(self, job: Job, encoded: Encoded) -> None:
+    def _change(self, job: Job, encoded: Encoded) -> None:
         try:
             with self._observer.stage("pool"):
-                rows = pool(encoded.embedding, job.pool_factor).astype(job.dtype)
-            result: Result = Encoded(rows)
+                pooled = pool(encoded.embedding, job.pool_factor)
+                rows = compress(pooled, job.dtype, job.name[0])
+            # Fewer vectors stand for no grid any more.
+            grid = encoded.grid if job.pool_factor == 1 else None
+            if isinstance(rows, Compressed):
+                result: Result = Encoded(rows.values, grid, rows.scale)
+            else:
+                result = Encoded(rows, grid)
         except Exception as error:  # noqa: BLE001  (it stays as the cause)
             self._observer.failed()
-            result = EncodingError(f"{job.name[0]}: pooling failed, expected an embedding")
+            what = f"pooling by {job.pool_factor} to {job.dtype} failed"
+            result = EncodingError(f"{job.name[0]}: {what}, expected an embedding")
             result.__cause__ = error
         _answer(job, result)
 

@@ -16,6 +16,7 @@ from colpali_serve.executors.metrics import observer
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
+    PAGES_PUT,
     SCORE,
     ColPaliError,
     ConfigError,
@@ -26,6 +27,7 @@ from colpali_serve.schemas import (
     QueryDoc,
     ScoreDoc,
     ScoreParameters,
+    StoreParameters,
     describe,
     owner,
 )
@@ -139,6 +141,7 @@ class ColPaliEncoder(Executor):
             ScoreParameters.parse(parameters)
             check_score_counts(docs, self._encoder.settings.max_request_items)
             queries = [q for doc in docs for q in doc.queries if q.embedding is None]
+            # Resident pages have their embeddings where they are.
             pages = [p for doc in docs for p in doc.pages if p.embedding is None]
             await self._embed(queries, pages, chosen)
             for doc in docs:
@@ -146,6 +149,29 @@ class ColPaliEncoder(Executor):
                     item.image = None
                 for page in doc.pages:
                     page.url = None
+            return docs
+
+    @requests(on=PAGES_PUT)
+    async def embed_missing_pages(
+        self, docs: DocList[PageDoc], parameters: dict[str, Any], **_: Any
+    ) -> DocList[PageDoc]:
+        """Fill the embeddings that pages to be kept by the ranker do not bring along.
+
+        Args:
+            docs: Pages.
+            parameters: See `EncodeParameters`.
+
+        Raises:
+            InvalidPageError: An image is bad and `on_error` is "raise".
+            InvalidInputError: No pages, too many, or a bad parameter.
+            EncodingError: The model failed on a page and `on_error` is "raise".
+            OverloadedError: Too much waits already.
+        """
+        with boundary(self.logger):
+            chosen = EncodeParameters.parse(parameters)
+            StoreParameters.parse(parameters)
+            check_count(len(docs), "pages", self._encoder.settings.max_request_items)
+            await self._embed([], [page for page in docs if page.embedding is None], chosen)
             return docs
 
     async def _embed(
@@ -164,7 +190,7 @@ class ColPaliEncoder(Executor):
         for page in pages:
             docs.append(page)
             inputs.append(ImageInput(str(page.id), page.image, page.url))
-            page.image = page.url = page.grid = None
+            page.image = page.url = page.grid = page.scale = None
         for doc, result in zip(docs, await self._results(inputs, chosen), strict=True):
             self._fill(doc, result, chosen)
 
@@ -197,8 +223,9 @@ class ColPaliEncoder(Executor):
         doc.embedding = doc.error = None
         if isinstance(result, Encoded):
             doc.embedding = result.embedding
-            if isinstance(doc, PageDoc) and result.grid is not None:
-                doc.grid = list(result.grid)
+            if isinstance(doc, PageDoc):
+                doc.scale = result.scale
+                doc.grid = None if result.grid is None else list(result.grid)
             return
         if chosen.on_error == "raise":
             raise result

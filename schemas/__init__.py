@@ -9,12 +9,15 @@ from colpali_serve.schemas.compression import (
     compress,
     expand,
 )
-from colpali_serve.schemas.documents import PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas.documents import PageDoc, QueryDoc, ScoreDoc, StoreDoc
 from colpali_serve.schemas.embeddings import Embedding, check_embedding, check_page_values
 from colpali_serve.schemas.endpoints import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     ENDPOINTS,
+    PAGES_DROP,
+    PAGES_LIST,
+    PAGES_PUT,
     SCORE,
     SCORE_EMBEDDINGS,
 )
@@ -34,12 +37,15 @@ from colpali_serve.schemas.errors import (
     error_from_name,
     owner,
 )
-from colpali_serve.schemas.parameters import EncodeParameters, ScoreParameters
+from colpali_serve.schemas.parameters import EncodeParameters, ScoreParameters, StoreParameters
 
 __all__ = [
     "EMBED_IMAGES",
     "EMBED_QUERIES",
     "ENDPOINTS",
+    "PAGES_DROP",
+    "PAGES_LIST",
+    "PAGES_PUT",
     "SCORE",
     "SCORE_EMBEDDINGS",
     "ColPaliError",
@@ -63,6 +69,8 @@ __all__ = [
     "ScoreDoc",
     "ScoreParameters",
     "ServiceUnavailableError",
+    "StoreDoc",
+    "StoreParameters",
     "binary_scale",
     "check_embedding",
     "check_page_values",

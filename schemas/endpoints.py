@@ -1,4 +1,4 @@
-"""The four endpoints, under their canonical names."""
+"""The endpoints, under their canonical names."""
 
 from __future__ import annotations
 
@@ -16,4 +16,22 @@ SCORE_EMBEDDINGS: Final = "/score_embeddings"
 SCORE: Final = "/score"
 """ScoreDoc -> ScoreDoc: as `/score_embeddings`, missing embeddings are computed first."""
 
-ENDPOINTS: Final[tuple[str, ...]] = (EMBED_IMAGES, EMBED_QUERIES, SCORE_EMBEDDINGS, SCORE)
+PAGES_PUT: Final = "/pages/put"
+"""PageDoc -> PageDoc: kept in the ranker's memory by `id`, missing embeddings are computed first;
+`image`, `url` and `embedding` removed."""
+
+PAGES_DROP: Final = "/pages/drop"
+"""PageDoc -> PageDoc: the pages of these ids leave the ranker's memory."""
+
+PAGES_LIST: Final = "/pages/list"
+"""StoreDoc -> StoreDoc: what is in the ranker's memory."""
+
+ENDPOINTS: Final[tuple[str, ...]] = (
+    EMBED_IMAGES,
+    EMBED_QUERIES,
+    SCORE_EMBEDDINGS,
+    SCORE,
+    PAGES_PUT,
+    PAGES_DROP,
+    PAGES_LIST,
+)
