@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from docarray import DocList
 from jina import Executor
 
 from colpali_serve.executors.ranker import MaxSimRanker
-from colpali_serve.schemas import ConfigError, PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import (
+    ConfigError,
+    OverloadedError,
+    PageDoc,
+    QueryDoc,
+    ScoreDoc,
+    StoreDoc,
+)
 from tests.conftest import ROOT
 
 ROWS = np.eye(2, dtype=np.float32)
@@ -35,6 +43,32 @@ def test_passes_pages_and_queries_through_for_the_stock_gateway() -> None:
 def test_a_senseless_block_is_refused(block_mb: object) -> None:
     with pytest.raises(ConfigError, match="setting 'block_mb' is"):
         MaxSimRanker(block_mb=block_mb)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"backend": "abacus"}, "MaxSim backend is 'abacus', expected one of auto, amx"),
+        ({"precision": "float8"}, "setting 'precision' is 'float8', expected one of auto, float32"),
+        ({"threads": 0}, "setting 'threads' is 0, expected a positive whole number"),
+        ({"max_resident_mb": 0}, "setting 'max_resident_mb' is 0"),
+    ],
+)
+def test_senseless_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MaxSimRanker(**setting)
+
+
+def test_more_pages_than_memory_allows() -> None:
+    ranker = MaxSimRanker(max_resident_mb=1)
+    page = np.ones((1000, 128), np.float16)
+    docs = DocList[PageDoc](PageDoc(id=str(i), embedding=page) for i in range(3))
+    ranker.put_pages(docs, parameters={})
+    more = DocList[PageDoc](PageDoc(id=str(i), embedding=page) for i in range(3, 5))
+    with pytest.raises(OverloadedError, match=r"2 pages would make 1.2 MiB .* at most 1.0 MiB"):
+        ranker.put_pages(more, parameters={})
+    listed = ranker.list_pages(DocList[StoreDoc]([StoreDoc()]))[0]
+    assert listed.ids == ["0", "1", "2"]
 
 
 def test_all_items_failed_before() -> None:
