@@ -26,10 +26,11 @@ from colpali_serve.schemas import (
     RemoteError,
     ScoreDoc,
     ServiceUnavailableError,
+    StoreDoc,
 )
 
-Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc)
-_KINDS = (PageDoc, QueryDoc, ScoreDoc)
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, StoreDoc)
+_KINDS = (PageDoc, QueryDoc, ScoreDoc, StoreDoc)
 
 _log = logging.getLogger("colpali_serve.client")
 _silent = logging.getLogger("colpali_serve.client.jina")
