@@ -17,7 +17,7 @@
         __asm__ volatile("" ::: "memory");                                                         \
     }
 
-static float sink[16];
+float sink[16];
 
 /* Each returns the multiplications and additions of one turn of its loop. */
 __attribute__((target("avx2,fma"))) int64_t peak_avx2_float32(int64_t times) {
