@@ -9,6 +9,7 @@ import typer
 
 from colpali_serve.client.cli.demo import demo
 from colpali_serve.client.cli.embed import embed
+from colpali_serve.client.cli.profile import profile
 from colpali_serve.client.cli.rank import rank
 from colpali_serve.client.cli.serve import serve
 from colpali_serve.client.cli.verify import verify
@@ -26,6 +27,7 @@ app.command()(serve)
 app.command()(demo)
 app.command()(embed)
 app.command()(rank)
+app.command()(profile)
 # Everything after `verify` is for the verification itself, its --help included.
 app.command(
     add_help_option=False,
