@@ -23,7 +23,7 @@ TRAINED ?= training/.work/tiny
 CHECKPOINT ?= checkpoints/colpali-tiny
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode clean
+.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode bench-maxsim clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -90,5 +90,13 @@ eval-tiny: $(VENV)/run.stamp  ## Judge a checkpoint on pages it never saw, into 
 bench-encode: $(VENV)/run.stamp  ## Measure the encoder against the bare colpali-engine loop, in process and through the Flow
 	$(BIN)/python -m benchmarks.encode
 
+$(VENV)/bench.stamp: $(VENV)/run.stamp pyproject.toml
+	$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+bench-maxsim: $(VENV)/bench.stamp  ## Measure MaxSim against its peers, and through the Flow (half an hour, one core)
+	$(BIN)/python -m benchmarks.maxsim
+	$(BIN)/python -m benchmarks.maxsim_flow
+
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache engine/maxsim/_kernel*.so

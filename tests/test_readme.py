@@ -59,7 +59,7 @@ def test_make_targets_exist(line: str) -> None:
     run(["make", "--dry-run", *shlex.split(line)[1:]])
 
 
-CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed)", line)]
+CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed|profile)", line)]
 
 
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
@@ -68,6 +68,8 @@ def test_client_commands_run(line: str, port: int) -> None:
     if " rank " in line:
         first = next(row for row in out.splitlines() if row.split()[:1] == ["1"])
         assert first.split()[1] == "simh-faq.pdf#2"
+    if " profile " in line:
+        assert "Recommended: embedding_dtype" in " ".join(out.split())
 
 
 def test_verify_runs() -> None:
@@ -76,7 +78,7 @@ def test_verify_runs() -> None:
 
 
 def test_every_command_is_tested_somewhere() -> None:
-    known = re.compile(r"(make|colpali-serve (rank|embed|verify|serve))\b")
+    known = re.compile(r"(make|colpali-serve (rank|embed|profile|verify|serve))\b")
     assert all(known.match(line) for line in commands())
 
 
@@ -90,7 +92,7 @@ def test_python_blocks_run(code: str, port: int, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(code.replace("54321", str(port)))
     out = run([sys.executable, str(script)])
-    if "rank(" in code:
+    if "rank(" in code or "rank_resident(" in code:
         assert out.splitlines()[0].startswith("1 bzip2-manual.pdf#2 ")
 
 
