@@ -1,8 +1,7 @@
 """MaxSimRanker: embeddings to scores."""
 
 # No `from __future__ import annotations`: Jina reads the endpoints' document classes from them.
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 from docarray import DocList
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from colpali_serve.engine.maxsim import PageStore, Precision, Rows, Scorer, rank, rows_of
 from colpali_serve.executors.boundary import boundary
 from colpali_serve.executors.counts import check_count, check_score_counts
+from colpali_serve.executors.scorable import Width, page_check, query_check, strip, usable_items
 from colpali_serve.schemas import (
     EMBED_IMAGES,
     EMBED_QUERIES,
@@ -21,17 +21,13 @@ from colpali_serve.schemas import (
     SCORE,
     SCORE_EMBEDDINGS,
     ConfigError,
-    EmbeddingShapeError,
     InvalidInputError,
     PageDoc,
-    PageValues,
     QueryDoc,
     ScoreDoc,
     ScoreParameters,
     StoreDoc,
     StoreParameters,
-    check_embedding,
-    check_page_values,
     compress,
     describe,
     owner,
@@ -39,8 +35,6 @@ from colpali_serve.schemas import (
 
 _MEBIBYTE = 1024**2
 _PRECISIONS = get_args(Precision)
-
-Found = TypeVar("Found")
 
 
 class MaxSimRanker(Executor):
@@ -135,7 +129,7 @@ class MaxSimRanker(Executor):
         with boundary(self.logger):
             chosen = StoreParameters.parse(parameters)
             check_count(len(docs), "pages", self._max_items)
-            usable = _usable(docs, chosen.on_error == "keep", _page_check(_Width()))
+            usable = usable_items(docs, chosen.on_error == "keep", page_check(Width()))
             pages = [
                 page
                 if chosen.embedding_dtype is None
@@ -144,7 +138,7 @@ class MaxSimRanker(Executor):
             ]
             self._store.put([str(docs[index].id) for index in usable], pages)
             for doc in docs:
-                _strip(doc, keep_embedding=False)
+                strip(doc, keep_embedding=False)
             return docs
 
     @requests(on=PAGES_DROP)
@@ -171,7 +165,7 @@ class MaxSimRanker(Executor):
                         self._store.drop([str(doc.id)])
                     except InvalidInputError as error:
                         doc.error = describe(error)
-                _strip(doc, keep_embedding=False)
+                strip(doc, keep_embedding=False)
             return docs
 
     @requests(on=PAGES_LIST)
@@ -203,12 +197,12 @@ class MaxSimRanker(Executor):
 
     def _score(self, doc: ScoreDoc, chosen: ScoreParameters) -> None:
         # Documents that failed, here or before they came here, score NaN and rank last.
-        width, keep = _Width(), chosen.on_error == "keep"
-        queries = _usable(doc.queries, keep, _query_check(width))
+        width, keep = Width(), chosen.on_error == "keep"
+        queries = usable_items(doc.queries, keep, query_check(width))
         if doc.resident is not None:
             self._score_resident(doc, queries, chosen)
         else:
-            pages = _usable(doc.pages, keep, _page_check(width))
+            pages = usable_items(doc.pages, keep, page_check(width))
             scores = np.full((len(doc.queries), len(doc.pages)), np.nan, np.float32)
             if queries and pages:
                 rows: list[Rows] = [rows_of(page) for page in pages.values()]
@@ -217,7 +211,7 @@ class MaxSimRanker(Executor):
             doc.scores = scores
             doc.ranking = rank(scores, chosen.top_k)
         for item in (*doc.queries, *doc.pages):
-            _strip(item, chosen.return_embeddings)
+            strip(item, chosen.return_embeddings)
 
     def _score_resident(
         self, doc: ScoreDoc, queries: dict[int, NDArray[np.float32]], chosen: ScoreParameters
@@ -237,60 +231,6 @@ class MaxSimRanker(Executor):
             ranking = ranking.reshape(len(doc.queries), -1).astype(np.int64)
             ids, scores = [ids[column] for column in columns], scores[:, columns]
         doc.resident, doc.scores, doc.ranking = list(ids), scores, ranking
-
-
-class _Width:
-    """The width that all embeddings of a document have, known from the first good one on."""
-
-    dim: int | None = None
-
-
-def _query_check(width: _Width) -> Callable[[Any], NDArray[np.float32]]:
-    def check(query: QueryDoc) -> NDArray[np.float32]:
-        name = str(query.id)
-        array = check_embedding(query.embedding, owner("query", name), name, width.dim)
-        width.dim = array.shape[1]
-        return np.ascontiguousarray(array, np.float32)
-
-    return check
-
-
-def _page_check(width: _Width) -> Callable[[Any], PageValues]:
-    def check(page: PageDoc) -> PageValues:
-        name = str(page.id)
-        embedding, scale = page.embedding, page.scale
-        values = check_page_values(embedding, scale, owner("page", name), name, width.dim)
-        width.dim = rows_of(values).dim
-        return values
-
-    return check
-
-
-def _usable(
-    items: Sequence[QueryDoc | PageDoc], keep: bool, check: Callable[[Any], Found]
-) -> dict[int, Found]:
-    """What the good items hold, by index; unless the bad ones are kept that is all of them."""
-    usable: dict[int, Found] = {}
-    for index, item in enumerate(items):
-        if keep and item.error is not None:
-            continue
-        try:
-            usable[index] = check(item)
-        except EmbeddingShapeError as error:
-            if not keep:
-                raise
-            item.error = describe(error)
-    return usable
-
-
-def _strip(item: QueryDoc | PageDoc, keep_embedding: bool) -> None:
-    item.image = None
-    if isinstance(item, PageDoc):
-        item.url = None
-    if not keep_embedding:
-        item.embedding = None
-        if isinstance(item, PageDoc):
-            item.scale = None
 
 
 def _check_whole(**settings: object) -> None:

@@ -59,7 +59,9 @@ def test_make_targets_exist(line: str) -> None:
     run(["make", "--dry-run", *shlex.split(line)[1:]])
 
 
-CLIENT_COMMANDS = [line for line in commands() if re.match(r"colpali-serve (rank|embed|profile)", line)]
+CLIENT_COMMANDS = [
+    line for line in commands() if re.match(r"colpali-serve (rank|embed|profile)", line)
+]
 
 
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
