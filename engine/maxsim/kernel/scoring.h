@@ -18,7 +18,7 @@ struct work {
     unpack_function *unpack;
     int64_t n_vectors, n_tiles, steps, chunk_rows;
     char *tiles;
-    float *token_scales;    /* int8: what one step of a query vector is worth */
+    float *token_scales;    /* what a query vector's rounded values are multiplied by */
     int32_t *token_offsets; /* int8: what the 128 on each page value adds */
     int64_t next_page;
     int status;
@@ -28,20 +28,41 @@ static void *aligned_bytes(int64_t bytes) {
     return aligned_alloc(64, (size_t)round_up(bytes > 0 ? bytes : 1, 64));
 }
 
+/* What a rounded vector is multiplied by to be the nearest to what it was: then no part of the
+ * rounding points along the vector, which is where the page vectors that matter point, too. */
+static float nearest_scale(double with_itself, double with_rounded, float otherwise) {
+    return with_rounded > 0 ? (float)(with_itself / with_rounded) : otherwise;
+}
+
 /* Round a query vector to int8 by its own largest value. */
 static void pack_int8(const float *row, int64_t dim, int64_t vector, struct work *work, char *to) {
     float largest = 0;
     for (int64_t i = 0; i < dim; i++) largest = fabsf(row[i]) > largest ? fabsf(row[i]) : largest;
     /* Below this its inverse would be infinite; such a vector is worth nothing. */
-    float step = largest / 127, inverse = largest > 1e-35f ? 127 / largest : 0;
+    const float inverse = largest > 1e-35f ? 127 / largest : 0;
     int32_t sum = 0;
+    double with_itself = 0, with_rounded = 0;
     for (int64_t i = 0; i < dim; i++) {
         int32_t value = (int32_t)lrintf(row[i] * inverse);
         to[i / 4 * 4 * LANES + i % 4] = (char)value;
         sum += value;
+        with_itself += (double)row[i] * row[i];
+        with_rounded += (double)row[i] * value;
     }
-    work->token_scales[vector] = step;
+    work->token_scales[vector] = nearest_scale(with_itself, with_rounded, 0);
     work->token_offsets[vector] = 128 * sum;
+}
+
+static void pack_bfloat16(const float *row, int64_t dim, int64_t vector, struct work *work,
+                          char *to) {
+    double with_itself = 0, with_rounded = 0;
+    for (int64_t i = 0; i < dim; i++) {
+        uint16_t value = bfloat16_of(row[i]);
+        memcpy(to + i / 2 * 4 * LANES + i % 2 * 2, &value, 2);
+        with_itself += (double)row[i] * row[i];
+        with_rounded += (double)row[i] * float_of((uint32_t)value << 16);
+    }
+    work->token_scales[vector] = nearest_scale(with_itself, with_rounded, 1);
 }
 
 /* Lay query vectors out in tiles; lanes and width that are not there are zeros, whose sums nobody
@@ -55,11 +76,9 @@ static void pack_queries(struct work *work) {
         if (job->arithmetic == ARITHMETIC_INT8) {
             pack_int8(row, job->dim, vector, work, to);
         } else if (job->arithmetic == ARITHMETIC_BFLOAT16) {
-            for (int64_t i = 0; i < job->dim; i++) {
-                uint16_t value = bfloat16_of(row[i]);
-                memcpy(to + i / 2 * 4 * LANES + i % 2 * 2, &value, 2);
-            }
+            pack_bfloat16(row, job->dim, vector, work, to);
         } else {
+            work->token_scales[vector] = 1;
             for (int64_t i = 0; i < job->dim; i++) memcpy(to + i * 4 * LANES, row + i, 4);
         }
     }
@@ -100,7 +119,7 @@ static void score_page(const struct work *work, int64_t page, const void *best) 
                 int64_t steps = (int64_t)((const int32_t *)best)[v] - work->token_offsets[v];
                 sum += (double)work->token_scales[v] * (double)steps;
             } else {
-                sum += (double)((const float *)best)[v];
+                sum += (double)work->token_scales[v] * (double)((const float *)best)[v];
             }
         }
         job->scores[query * job->n_pages + page] = (float)(sum * (double)job->scales[page]);
