@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 
-# Before anything starts threads of its own.
-os.environ.update(OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1", MKL_NUM_THREADS="1")
+if __name__ == "__main__":
+    # Before anything starts threads of its own.
+    os.environ.update(OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import ctypes
 import gc

@@ -129,7 +129,10 @@ class MaxSimRanker(Executor):
         with boundary(self.logger):
             chosen = StoreParameters.parse(parameters)
             check_count(len(docs), "pages", self._max_items)
-            usable = usable_items(docs, chosen.on_error == "keep", page_check(Width()))
+            keep, width = chosen.on_error == "keep", Width()
+            # Where bad pages are kept apart, one of another width than those that are there is one.
+            width.dim = self._store.dim if keep else None
+            usable = usable_items(docs, keep, page_check(width))
             pages = [
                 page
                 if chosen.embedding_dtype is None

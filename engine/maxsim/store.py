@@ -77,6 +77,12 @@ class PageStore:
     def __len__(self) -> int:
         return len(self._pages)
 
+    @property
+    def dim(self) -> int | None:
+        """Width of the vectors that are there; None where there are none."""
+        with self._lock:
+            return self._dim()
+
     def contents(self) -> Contents:
         """Return what is there now."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ class TorchBackend:
         """Return float rows as a tensor on the device; others stay as small as they are."""
         if isinstance(rows.values, torch.Tensor) or rows.form in (Form.INT8, Form.BINARY):
             return rows
-        tensor = self._tensor(rows, arithmetic)
+        # The array is its owner's, who may change it.
+        tensor = self._tensor(rows, arithmetic).clone()
         form = Form.BFLOAT16 if arithmetic is Arithmetic.BFLOAT16 else Form.FLOAT32
         if tensor.nbytes > rows.nbytes:
             return rows
@@ -107,12 +109,17 @@ class TorchBackend:
         if isinstance(rows.values, torch.Tensor):
             tensor = rows.values
         elif rows.form is Form.BFLOAT16:
-            tensor = torch.from_numpy(rows.values).view(torch.bfloat16)
+            tensor = _shared(rows.values).view(torch.bfloat16)
         elif rows.form is Form.FLOAT16:
-            tensor = torch.from_numpy(rows.values)
+            tensor = _shared(rows.values)
         else:
-            tensor = torch.from_numpy(floats(rows))
+            tensor = _shared(floats(rows))
         return tensor.to(self._device, _TYPES[arithmetic])
+
+
+def _shared(array: NDArray[Any]) -> torch.Tensor:
+    # Arrays out of messages cannot be written to, which torch warns about.
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def _column_maxima(values: torch.Tensor) -> torch.Tensor:

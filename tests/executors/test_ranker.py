@@ -91,6 +91,27 @@ def test_the_ranker_does_not_load_the_model_libraries() -> None:
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_the_ranker_works_where_there_is_no_torch(backend: str) -> None:
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from docarray import DocList
+from colpali_serve.executors.ranker import MaxSimRanker
+from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
+rows = np.eye(2, dtype=np.float16)
+doc = ScoreDoc(queries=DocList[QueryDoc]([QueryDoc(embedding=rows)]),
+               pages=DocList[PageDoc]([PageDoc(embedding=rows)]))
+ranker = MaxSimRanker(backend={backend!r})
+assert ranker.score(DocList[ScoreDoc]([doc]), parameters={{}})[0].scores.tolist() == [[2.0]]
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_package_offers_its_executors_by_name() -> None:
     import colpali_serve.executors as executors
 

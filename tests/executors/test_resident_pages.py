@@ -199,6 +199,8 @@ def test_keep_stores_and_drops_the_good_ones(resident: Client) -> None:
     assert good.error is None
     assert bad.error.startswith("EmbeddingShapeError: page 'a': embedding has 3 dimensions")
     assert listed(resident).ids == [*PAGE_ROWS, "new"]
+    (bad,) = post(resident, PAGES_PUT, page(embedding=np.ones((1, 3))), on_error="keep")
+    assert bad.error.startswith("EmbeddingShapeError: page 'a': embedding has 3 dimensions")
     good, bad = post(resident, PAGES_DROP, named("new", "nope"), on_error="keep")
     assert good.error is None
     assert bad.error.startswith("InvalidInputError: page 'nope': is not resident")

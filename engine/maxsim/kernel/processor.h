@@ -21,6 +21,8 @@ static inline int may_use_tiles(void) {
     return 1;
 #elif defined(__linux__)
     uint32_t a, b, c, d;
+    /* What is around the tiles is compiled for it. */
+    if (!__builtin_cpu_supports("avx512f")) return 0;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & LEAF7_AMX) != LEAF7_AMX) return 0;
     __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));

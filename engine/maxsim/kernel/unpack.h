@@ -6,6 +6,13 @@
 
 #include "kernel.h"
 
+#ifdef MAXSIM_X86
+#include <immintrin.h>
+#define SIGNS_WIDE signs_avx2
+#else
+#define SIGNS_WIDE(row, dim, to) signs_plain(row, 0, dim, to)
+#endif
+
 static inline float float_of(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof value);
@@ -35,6 +42,30 @@ static inline uint64_t spread(uint8_t bits) {
     uint64_t picked = bits * UINT64_C(0x0101010101010101) & UINT64_C(0x0102040810204080);
     return (picked + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101);
 }
+
+/* From here on signs are unsigned bytes around 128: 127 for a minus, 129 for a plus. */
+static void signs_plain(const char *row, int64_t from, int64_t dim, char *to) {
+    for (int64_t i = from / 8; i < dim / 8; i++) {
+        uint64_t signs = UINT64_C(0x7f7f7f7f7f7f7f7f) + 2 * spread((uint8_t)row[i]);
+        memcpy(to + 8 * i, &signs, 8);
+    }
+}
+
+#ifdef MAXSIM_X86
+static __attribute__((target("avx2"))) void signs_avx2(const char *row, int64_t dim, char *to) {
+    const __m256i copies = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2,
+                                            2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i picked = _mm256_set1_epi64x(0x0102040810204080);
+    int64_t i = 0;
+    for (; i + 32 <= dim; i += 32) {
+        __m256i bits = _mm256_shuffle_epi8(_mm256_set1_epi32((int)word_at(row + i / 8)), copies);
+        __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, picked), picked);
+        __m256i signs = _mm256_sub_epi8(_mm256_set1_epi8(127), _mm256_add_epi8(set, set));
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), signs);
+    }
+    signs_plain(row, i, dim, to);
+}
+#endif
 
 static inline int64_t stored_row_bytes(int form, int64_t dim) {
     switch (form) {
@@ -77,7 +108,7 @@ INLINED float value_at(const char *row, int form, int64_t i) {
 }
 
 INLINED void unpack_row(const char *row, const int form, int64_t dim, const int arithmetic,
-                        char *to) {
+                        const int wide, char *to) {
     const int64_t bytes = row_bytes(arithmetic, dim);
     if (form == native_form(arithmetic)) {
         memcpy(to, row, (size_t)bytes);
@@ -96,9 +127,10 @@ INLINED void unpack_row(const char *row, const int form, int64_t dim, const int 
         if (form == FORM_INT8) {
             for (int64_t i = 0; i < dim; i++) to[i] = (char)((uint8_t)row[i] ^ 0x80);
         } else {
-            for (int64_t i = 0; i < dim / 8; i++) { /* 127 for a minus, 129 for a plus */
-                uint64_t signs = UINT64_C(0x7f7f7f7f7f7f7f7f) + 2 * spread((uint8_t)row[i]);
-                memcpy(to + 8 * i, &signs, 8);
+            if (wide) {
+                SIGNS_WIDE(row, dim, to);
+            } else {
+                signs_plain(row, 0, dim, to);
             }
         }
         memset(to + dim, 0, (size_t)(bytes - dim));
@@ -106,7 +138,8 @@ INLINED void unpack_row(const char *row, const int form, int64_t dim, const int 
 }
 
 #define UNPACK_FORM(FORM, ARITHMETIC)                                                              \
-    for (int64_t i = 0; i < n; i++) unpack_row(rows + i * from, FORM, dim, ARITHMETIC, to + i * into)
+    for (int64_t i = 0; i < n; i++)                                                                \
+        unpack_row(rows + i * from, FORM, dim, ARITHMETIC, wide, to + i * into)
 #define UNPACK_ARITHMETIC(ARITHMETIC)                                                              \
     switch (form) {                                                                                \
     case FORM_FLOAT32: UNPACK_FORM(FORM_FLOAT32, ARITHMETIC); break;                               \
@@ -118,7 +151,7 @@ INLINED void unpack_row(const char *row, const int form, int64_t dim, const int 
     }
 
 INLINED void unpack_rows_inlined(const char *rows, int form, int64_t n, int64_t dim, int arithmetic,
-                                 char *to) {
+                                 const int wide, char *to) {
     const int64_t from = stored_row_bytes(form, dim), into = row_bytes(arithmetic, dim);
     if (arithmetic == ARITHMETIC_FLOAT32) {
         UNPACK_ARITHMETIC(ARITHMETIC_FLOAT32)
@@ -134,14 +167,14 @@ typedef void unpack_function(const char *rows, int form, int64_t n, int64_t dim,
 
 static void unpack_rows_plain(const char *rows, int form, int64_t n, int64_t dim, int arithmetic,
                               char *to) {
-    unpack_rows_inlined(rows, form, n, dim, arithmetic, to);
+    unpack_rows_inlined(rows, form, n, dim, arithmetic, 0, to);
 }
 
 #ifdef MAXSIM_X86
 /* The same with wider registers. */
 static __attribute__((target("avx2"))) void unpack_rows_avx2(const char *rows, int form, int64_t n,
                                                              int64_t dim, int arithmetic, char *to) {
-    unpack_rows_inlined(rows, form, n, dim, arithmetic, to);
+    unpack_rows_inlined(rows, form, n, dim, arithmetic, 1, to);
 }
 #endif
 

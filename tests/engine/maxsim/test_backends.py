@@ -189,6 +189,12 @@ def test_rows_at_odd_addresses(scorer: Callable[..., Scorer]) -> None:
     np.testing.assert_array_equal(made.score(query, [odd]), made.score(query, [page]))
 
 
+def test_arrays_that_cannot_be_written_to(scorer: Callable[..., Scorer]) -> None:
+    page = np.ones((9, 16), np.float32)
+    page.setflags(write=False)
+    assert scorer().score([page], [page, page.astype(np.float16)]).tolist() == [[144, 144]]
+
+
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Whatever was loaded and said before is forgotten, and afterwards again."""

@@ -68,8 +68,10 @@ def test_replacing_and_dropping(store: PageStore) -> None:
     store.put(["a"], [np.ones((1, 8), np.float32)])  # an empty store takes any width
 
 
-def test_a_caller_may_reuse_its_array() -> None:
-    store, page = PageStore(Scorer(precision="float32"), MEBIBYTE), np.ones((2, 64), np.float32)
+@pytest.mark.parametrize("backend", ["auto", "torch", "numpy"])
+def test_a_caller_may_reuse_its_array(backend: str) -> None:
+    store = PageStore(Scorer(backend, "float32"), MEBIBYTE)
+    page = np.ones((2, 64), np.float32)
     store.put(["a"], [page])
     expected = store.score(QUERIES).scores
     page[:] = 9
