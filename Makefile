@@ -24,7 +24,7 @@ TRAINED ?= training/.work/tiny
 CHECKPOINT ?= checkpoints/colpali-tiny
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode bench-memory clean
+.PHONY: help install demo serve test lint types format train-tiny eval-tiny bench-encode bench-memory bench-maxsim clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ $(VENV)/pip.stamp:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
+# The MaxSim kernel is built along, where there is a C compiler.
+KERNEL := $(wildcard engine/maxsim/kernel/*)
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml $(KERNEL)
 	@echo "Installing into $(VENV) (about 5 GB, a few minutes the first time) ..."
 	$(PIP_INSTALL) --editable .
 	@touch $@
@@ -91,5 +94,13 @@ bench-encode: $(VENV)/run.stamp  ## Measure the encoder against the bare colpali
 bench-memory: $(VENV)/run.stamp  ## Watch the encoder's memory over 10,000 pages
 	$(BIN)/python -m benchmarks.memory
 
+$(VENV)/bench.stamp: $(VENV)/run.stamp pyproject.toml
+	$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+bench-maxsim: $(VENV)/bench.stamp  ## Measure MaxSim against its peers, and through the Flow (half an hour, one core)
+	$(BIN)/python -m benchmarks.maxsim
+	$(BIN)/python -m benchmarks.maxsim_flow
+
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache engine/maxsim/_kernel*.so

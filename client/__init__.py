@@ -18,24 +18,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from colpali_serve.client.asynchronous import AsyncColPaliClient
     from colpali_serve.client.blocking import ColPaliClient
-    from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
+    from colpali_serve.client.results import (
+        Heatmap,
+        KeptPage,
+        PageEmbedding,
+        QueryEmbedding,
+        RankedPage,
+        ResidentPages,
+        ResidentScores,
+    )
 
 __all__ = [
     "AsyncColPaliClient",
     "ColPaliClient",
     "Heatmap",
+    "KeptPage",
     "PageEmbedding",
     "QueryEmbedding",
     "RankedPage",
+    "ResidentPages",
+    "ResidentScores",
 ]
 
 _HOMES = {
     "AsyncColPaliClient": "asynchronous",
     "ColPaliClient": "blocking",
     "Heatmap": "results",
+    "KeptPage": "results",
     "PageEmbedding": "results",
     "QueryEmbedding": "results",
     "RankedPage": "results",
+    "ResidentPages": "results",
+    "ResidentScores": "results",
 }
 
 

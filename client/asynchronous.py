@@ -8,11 +8,22 @@ from collections.abc import AsyncIterator, Sequence
 from colpali_serve.client.base import BaseClient
 from colpali_serve.client.embedding import QueryInput
 from colpali_serve.client.ranking import check_top_k, ranked
-from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
-from colpali_serve.client.scoring import PagesToScore, QueriesToScore, Scores, joined
+from colpali_serve.client.resident import drop_steps, list_steps, stacked
+from colpali_serve.client.results import (
+    Heatmap,
+    KeptPage,
+    PageEmbedding,
+    QueryEmbedding,
+    RankedPage,
+    ResidentPages,
+    ResidentScores,
+)
+from colpali_serve.client.scoring import Scores, joined
 from colpali_serve.client.sources import PageInput, Pages
 from colpali_serve.client.steps import run_async
-from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
+from colpali_serve.client.to_score import PagesToScore, QueriesToScore
+from colpali_serve.schemas.compression import EmbeddingDtype, FloatDtype
+from colpali_serve.schemas.parameters import OnError
 
 
 class AsyncColPaliClient(BaseClient):
@@ -54,7 +65,7 @@ class AsyncColPaliClient(BaseClient):
         self,
         queries: QueryInput | Sequence[QueryInput],
         *,
-        embedding_dtype: EmbeddingDtype = "float16",
+        embedding_dtype: FloatDtype = "float16",
         on_error: OnError = "raise",
     ) -> list[QueryEmbedding]:
         """Embed queries; see `ColPaliClient.embed_queries`."""
@@ -88,6 +99,46 @@ class AsyncColPaliClient(BaseClient):
         steps = self._heatmap_steps(query, page, number, all_tokens)
         (found,) = [heatmap async for heatmap in run_async(steps)]
         return found
+
+    async def put_pages(
+        self,
+        pages: PagesToScore,
+        *,
+        embedding_dtype: EmbeddingDtype | None = None,
+        pool_factor: int | None = None,
+        on_error: OnError = "raise",
+    ) -> list[KeptPage]:
+        """Have the service keep pages in its memory; see `ColPaliClient.put_pages`."""
+        steps = self._put_steps(pages, embedding_dtype, pool_factor, on_error)
+        return [page async for page in run_async(steps)]
+
+    async def drop_pages(self, ids: Sequence[str] | None = None) -> list[str]:
+        """Have the service forget pages; see `ColPaliClient.drop_pages`."""
+        steps = drop_steps(self._connection, ids, self._max_in_flight)
+        return [item async for item in run_async(steps)]
+
+    async def list_pages(self) -> ResidentPages:
+        """Return which pages the service keeps; see `ColPaliClient.list_pages`."""
+        (found,) = [found async for found in run_async(list_steps(self._connection))]
+        return found
+
+    async def score_resident(
+        self, queries: QueriesToScore, ids: Sequence[str] | None = None
+    ) -> ResidentScores:
+        """Score queries against pages that the service keeps; see `ColPaliClient`."""
+        steps = self._resident_steps(queries, ids, None)
+        return stacked([block async for block in run_async(steps)])
+
+    async def rank_resident(
+        self,
+        queries: QueriesToScore,
+        ids: Sequence[str] | None = None,
+        top_k: int | None = None,
+    ) -> list[list[RankedPage]]:
+        """Rank pages that the service keeps for each query; see `ColPaliClient`."""
+        check_top_k(top_k)
+        blocks = [block async for block in run_async(self._resident_steps(queries, ids, top_k))]
+        return [ranking for block in blocks for ranking in ranked(block, top_k)]
 
     async def is_ready(self) -> bool:
         """Tell whether the service answers now, with all of its Executors."""

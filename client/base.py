@@ -10,12 +10,15 @@ from colpali_serve.client.embedding import QueryInput, page_steps, query_steps
 from colpali_serve.client.heatmaps import heatmap_steps
 from colpali_serve.client.progress import progress_bar
 from colpali_serve.client.reading import Reading
-from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding
-from colpali_serve.client.scoring import Block, PagesToScore, QueriesToScore, score_steps
+from colpali_serve.client.resident import put_steps, score_resident_steps
+from colpali_serve.client.results import Heatmap, KeptPage, PageEmbedding, QueryEmbedding
+from colpali_serve.client.scoring import Block, score_steps
 from colpali_serve.client.sources import PageInput, Pages, count_pages
 from colpali_serve.client.steps import Steps
+from colpali_serve.client.to_score import PagesToScore, QueriesToScore
 from colpali_serve.schemas import ConfigError, EncodeParameters
-from colpali_serve.schemas.parameters import EmbeddingDtype, OnError
+from colpali_serve.schemas.compression import EmbeddingDtype
+from colpali_serve.schemas.parameters import OnError
 
 
 class BaseClient:
@@ -111,6 +114,41 @@ class BaseClient:
         )
         return query_steps(
             self._connection, queries, parameters, self._reading, self._max_in_flight
+        )
+
+    def _put_steps(
+        self,
+        pages: PagesToScore,
+        embedding_dtype: EmbeddingDtype | None,
+        pool_factor: int | None,
+        on_error: OnError,
+    ) -> Steps[KeptPage]:
+        parameters = EncodeParameters.parse(
+            {
+                "embedding_dtype": embedding_dtype,
+                "pool_factor": pool_factor,
+                "on_error": on_error,
+            }
+        )
+        return put_steps(
+            self._connection,
+            pages,
+            parameters,
+            self._reading,
+            self._batch_pages,
+            self._max_in_flight,
+        )
+
+    def _resident_steps(
+        self, queries: QueriesToScore, ids: Sequence[str] | None, top_k: int | None
+    ) -> Steps[Block]:
+        return score_resident_steps(
+            self._connection,
+            queries,
+            ids,
+            top_k,
+            lambda raw: self._query_steps(raw, "float16", "raise"),
+            self._max_in_flight,
         )
 
     def _score_steps(

@@ -28,10 +28,11 @@ from colpali_serve.schemas import (
     RemoteError,
     ScoreDoc,
     ServiceUnavailableError,
+    StoreDoc,
 )
 
-Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
-_KINDS = (PageDoc, QueryDoc, ScoreDoc, HeatmapDoc)
+Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc, StoreDoc)
+_KINDS = (PageDoc, QueryDoc, ScoreDoc, HeatmapDoc, StoreDoc)
 
 _log = logging.getLogger("colpali_serve.client")
 _silent = logging.getLogger("colpali_serve.client.jina")

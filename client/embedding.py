@@ -66,7 +66,7 @@ def page_steps(
         batch, answer = exchange
         done(len(batch))
         return [
-            PageEmbedding(str(doc.id), embedding, _grid(doc), doc.error)
+            PageEmbedding(str(doc.id), embedding, _grid(doc), doc.error, doc.scale)
             for doc, embedding in _answered(connection, batch, answer)
         ]
 

@@ -20,15 +20,18 @@ class PageEmbedding:
 
     Attributes:
         id: Name of the page, for example ``manual.pdf#3``.
-        embedding: (n_vectors, dim), float16 or float32, unit rows; None where the page failed.
+        embedding: (n_vectors, dim), float16 or float32, unit rows; int8 (n_vectors, dim) or uint8
+            (n_vectors, dim / 8) of signs where that was asked for; None where the page failed.
         grid: Columns and rows of vision patches, None where the model has no such grid.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this page failed.
+        scale: What int8 values are multiplied by, or what a sign stands for; None for floats.
     """
 
     id: str
     embedding: Embedding | None
     grid: tuple[int, int] | None = None
     error: str | None = None
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,3 +114,44 @@ class Heatmap:
         return overlay.draw(
             overlay.open_page(self.image, self.id), overlay.chosen(self.maps, own, token)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPage:
+    """A page that the service was asked to keep in its memory.
+
+    Attributes:
+        id: Name of the page.
+        error: ``ErrorClass: message`` where `on_error` is "keep" and this page is not kept.
+    """
+
+    id: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentPages:
+    """What the service holds in its memory.
+
+    Attributes:
+        ids: Of the pages, in the order in which they came.
+        size_mb: Memory that they take, in MiB.
+        max_mb: Memory that they may take, in MiB.
+    """
+
+    ids: list[str]
+    size_mb: float
+    max_mb: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResidentScores:
+    """Scores of pages that the service holds in its memory.
+
+    Attributes:
+        ids: Of the pages.
+        scores: float32 (n_queries, len(ids)), NaN where the query failed.
+    """
+
+    ids: list[str]
+    scores: NDArray[np.float32]

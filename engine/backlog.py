@@ -11,7 +11,7 @@ from typing import Literal
 
 from colpali_serve.engine.items import Encoded, ImageInput, Input
 from colpali_serve.engine.preparing import Prepared
-from colpali_serve.schemas import ColPaliError, OverloadedError
+from colpali_serve.schemas import ColPaliError, EmbeddingDtype, OverloadedError
 
 # Rows of padding among the rows of a batch that are worth a larger batch.
 _MOST_PADDING = 0.2
@@ -27,7 +27,7 @@ class Job:
     Attributes:
         entry: What was asked; None once it is prepared.
         pool_factor: How many times fewer vectors to keep.
-        dtype: Of the embedding that leaves.
+        dtype: Of the embedding that leaves; "int8" and "binary" are for pages.
         future: Gets an `Encoded`, or the typed error that the item got. Cancelling it drops
             the item.
         size_bytes: Held while it waits.
@@ -37,7 +37,7 @@ class Job:
 
     entry: Input | None
     pool_factor: int
-    dtype: str
+    dtype: EmbeddingDtype
     future: Future[Encoded | ColPaliError] = field(default_factory=Future)
     size_bytes: int = 0
     arrived: float = 0.0
@@ -54,6 +54,12 @@ class Job:
             self.urgent = self.entry.kind == "query"
             if self.urgent:  # what is looked for keeps all its vectors, an image too
                 self.pool_factor = 1
+                self.dtype = "float16" if self.dtype in ("int8", "binary") else self.dtype
+
+    @property
+    def changes_after(self) -> bool:
+        """Whether the device's float32 vectors are pooled or compressed before they leave."""
+        return self.pool_factor > 1 or self.dtype in ("int8", "binary")
 
 
 class Backlog:

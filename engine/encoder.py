@@ -19,7 +19,7 @@ from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.pipeline import Pipeline
 from colpali_serve.engine.preparing import Preparer
 from colpali_serve.engine.settings import EncoderSettings
-from colpali_serve.schemas import ColPaliError, OverloadedError
+from colpali_serve.schemas import ColPaliError, EmbeddingDtype, OverloadedError
 
 __all__ = ["Encoded", "Encoder", "ImageInput", "TextInput"]
 
@@ -87,14 +87,17 @@ class Encoder:
         self._pipeline.close()
 
     def submit(
-        self, inputs: Sequence[Input], pool_factor: int | None = None, dtype: str = "float32"
+        self,
+        inputs: Sequence[Input],
+        pool_factor: int | None = None,
+        dtype: EmbeddingDtype = "float32",
     ) -> list[Future[Result]]:
         """Queue items that belong together: all of them, or none.
 
         Args:
             inputs: Images and texts.
             pool_factor: Overrides the setting. Pages are pooled, queries never.
-            dtype: Of the embeddings, "float32" or "float16".
+            dtype: Of the embeddings. "int8" and "binary" are for pages; queries are float16 then.
 
         Returns:
             One future an item, in order. It gets an `Encoded` or the typed error of the item, and

@@ -1,4 +1,4 @@
-"""The last step of a job: pool what shall be pooled, and hand the result to who waits for it."""
+"""The last step of a job: pool and compress where asked, hand the result to who waits for it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,36 @@ from colpali_serve.engine.backlog import Job
 from colpali_serve.engine.items import Encoded
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.pooling import pool
-from colpali_serve.schemas import ColPaliError, EncodingError, ServiceUnavailableError
+from colpali_serve.schemas import (
+    ColPaliError,
+    Compressed,
+    EncodingError,
+    ServiceUnavailableError,
+    compress,
+)
 
 Result = Encoded | ColPaliError
 
 
 class Finisher:
-    """Answers jobs; pooling, which takes seconds, has threads of its own. Close it when done.
+    """Answers jobs; pooling and compressing have threads of their own. Close it when done.
 
     Args:
-        threads: Embeddings pooled at a time.
+        threads: Embeddings that are changed at a time.
         observer: Is told how long it took, and what failed.
     """
 
     def __init__(self, threads: int, observer: Observer) -> None:
         self._observer = observer
-        self._pooling = ThreadPoolExecutor(threads, "pool")
+        self._changing = ThreadPoolExecutor(threads, "pool")
 
     def finish(self, job: Job, result: Result) -> None:
         """Answer a job that the device is done with."""
         job.prepared = None
         if isinstance(result, ColPaliError):
             self.fail(job, result)
-        elif job.pool_factor > 1:
-            self._pooling.submit(self._pool, job, result)
+        elif job.changes_after:
+            self._changing.submit(self._change, job, result)
         else:
             _answer(job, result)
 
@@ -46,19 +52,27 @@ class Finisher:
         _answer(job, shutting_down(job))
 
     def close(self) -> None:
-        """Finish what is being pooled, end the threads."""
-        self._pooling.shutdown()
+        """Finish what is being changed, end the threads."""
+        self._changing.shutdown()
 
-    def _pool(self, job: Job, encoded: Encoded) -> None:
+    def _change(self, job: Job, encoded: Encoded) -> None:
+        pooled = job.pool_factor > 1
         try:
             with self._observer.stage("pool"):
-                rows = pool(encoded.embedding, job.pool_factor).astype(job.dtype)
+                rows = pool(encoded.embedding, job.pool_factor)
+                changed = compress(rows, job.dtype, job.name[0])
         except Exception as error:  # noqa: BLE001  (it stays as the cause)
-            failure = EncodingError(f"{job.name[0]}: pooling failed, expected an embedding")
+            what = f"pooling by {job.pool_factor} to {job.dtype} failed"
+            failure = EncodingError(f"{job.name[0]}: {what}, expected an embedding")
             failure.__cause__ = error
             self.fail(job, failure)
             return
-        _answer(job, Encoded(rows))
+        # Fewer vectors stand for no grid and no token any more.
+        places = (None, None) if pooled else (encoded.grid, encoded.token_ids)
+        if isinstance(changed, Compressed):
+            _answer(job, Encoded(changed.values, *places, changed.scale))
+        else:
+            _answer(job, Encoded(changed, *places))
 
 
 def shutting_down(job: Job) -> ServiceUnavailableError:

@@ -74,12 +74,15 @@ class Encoded:
     """An embedding.
 
     Attributes:
-        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows.
+        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows;
+            for "int8" int8, for "binary" uint8 with eight signs a byte, as in `Compressed`.
         grid: Patch columns and rows of an image that was not pooled, else None.
         token_ids: int64 (n_vectors,), the vocabulary's id at each vector's place; None where the
             vectors were pooled.
+        scale: What int8 values are multiplied by, or what a sign stands for; None for floats.
     """
 
     embedding: Embedding
     grid: Grid | None = None
     token_ids: NDArray[np.int64] | None = None
+    scale: float | None = None

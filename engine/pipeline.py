@@ -22,7 +22,7 @@ from colpali_serve.engine.isolation import run_isolated
 from colpali_serve.engine.items import Encoded, Input
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.preparing import Prepared, Preparer
-from colpali_serve.schemas import ColPaliError, ServiceUnavailableError
+from colpali_serve.schemas import ColPaliError, EmbeddingDtype, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from colpali_serve.engine.device import Device, Staged
@@ -92,7 +92,7 @@ class Pipeline:
         self._finisher.close()
 
     def submit(
-        self, entries: Sequence[Input], pool_factor: int, dtype: str
+        self, entries: Sequence[Input], pool_factor: int, dtype: EmbeddingDtype
     ) -> list[Future[Result]]:
         """Queue items that belong together: all of them, or none.
 
@@ -237,8 +237,8 @@ class Pipeline:
         sent = [staged]  # for the first try; a second one starts from the host, in halves
 
         def run(part: Sequence[Job]) -> list[Encoded]:
-            # Pooling wants full precision and all vectors; what is not pooled leaves as asked.
-            dtypes = ["float32" if job.pool_factor > 1 else job.dtype for job in part]
+            # Pooling wants full precision and all vectors; other floats leave as asked.
+            dtypes = ["float32" if job.changes_after else job.dtype for job in part]
             prepared = _prepared(part)
             embeddings = self._device.run(prepared, dtypes, sent.pop() if sent else None)
             return [

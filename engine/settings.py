@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from colpali_serve.schemas import ConfigError
+from colpali_serve.schemas import ConfigError, EmbeddingDtype
 
 ENVIRONMENT_PREFIX = "COLPALI_"
 
@@ -63,7 +63,8 @@ class EncoderSettings(Limits):
         max_queue_items: Pages and queries that may wait; a request beyond it is refused at once.
         max_queue_mb: MiB of images and texts that may wait, likewise.
         pool_factor: Pages keep about 1/pool_factor of their vectors; requests may ask otherwise.
-        embedding_dtype: dtype in which embeddings leave; requests may ask otherwise.
+        embedding_dtype: Form in which embeddings leave, "float32", "float16", and for pages "int8"
+            or "binary"; requests may ask otherwise.
         query_prefix: Text before each query. None takes what the checkpoint was trained with
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.
@@ -89,7 +90,7 @@ class EncoderSettings(Limits):
     max_queue_items: int = Field(default=1024, ge=1)
     max_queue_mb: int = Field(default=1024, ge=1)
     pool_factor: int = Field(default=1, ge=1)
-    embedding_dtype: Literal["float16", "float32"] = "float16"
+    embedding_dtype: EmbeddingDtype = "float16"
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None

@@ -28,11 +28,19 @@ def check_score_counts(docs: Sequence[ScoreDoc], limit: int) -> None:
         limit: Most documents, queries and pages that are allowed.
 
     Raises:
-        InvalidInputError: There are none of one kind, or more than `limit`.
+        InvalidInputError: There are none of one kind, or more than `limit`, or pages both in the
+            document and by the ids of resident ones.
     """
     check_count(len(docs), "score documents", limit)
     for doc in docs:
         check_count(len(doc.queries), "queries", limit)
-        check_count(len(doc.pages), "pages", limit)
+        if doc.resident is None:
+            check_count(len(doc.pages), "pages", limit)
+        elif doc.pages:
+            raise InvalidInputError(
+                f"score document has {len(doc.pages)} pages and ids of resident ones, expected "
+                "one or the other"
+            )
     check_count(sum(len(doc.queries) for doc in docs), "queries in all", limit)
-    check_count(sum(len(doc.pages) for doc in docs), "pages in all", limit)
+    if any(doc.pages for doc in docs):
+        check_count(sum(len(doc.pages) for doc in docs), "pages in all", limit)

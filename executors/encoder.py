@@ -22,6 +22,7 @@ from colpali_serve.schemas import (
     EMBED_QUERIES,
     HEATMAP,
     INFO,
+    PAGES_PUT,
     SCORE,
     ColPaliError,
     ConfigError,
@@ -36,6 +37,7 @@ from colpali_serve.schemas import (
     QueryDoc,
     ScoreDoc,
     ScoreParameters,
+    StoreParameters,
     describe,
 )
 
@@ -166,6 +168,7 @@ class ColPaliEncoder(Executor):
             ScoreParameters.parse(parameters)
             check_score_counts(docs, self._encoder.settings.max_request_items)
             queries = [q for doc in docs for q in doc.queries if q.embedding is None]
+            # Resident pages have their embeddings where they are.
             pages = [p for doc in docs for p in doc.pages if p.embedding is None]
             await self._embed(queries, pages, chosen)
             for doc in docs:
@@ -208,6 +211,29 @@ class ColPaliEncoder(Executor):
                 found = next(results), next(results)
                 fill_heatmap(doc, found, pair[1], self._encoder.heatmapper, chosen)
 
+    @requests(on=PAGES_PUT)
+    async def embed_missing_pages(
+        self, docs: DocList[PageDoc], parameters: dict[str, Any], **_: Any
+    ) -> DocList[PageDoc]:
+        """Fill the embeddings that pages to be kept by the ranker do not bring along.
+
+        Args:
+            docs: Pages.
+            parameters: See `EncodeParameters`.
+
+        Raises:
+            InvalidPageError: An image is bad and `on_error` is "raise".
+            InvalidInputError: No pages, too many, or a bad parameter.
+            EncodingError: The model failed on a page and `on_error` is "raise".
+            OverloadedError: Too much waits already.
+        """
+        with boundary(self.logger):
+            chosen = EncodeParameters.parse(parameters)
+            StoreParameters.parse(parameters)
+            check_count(len(docs), "pages", self._encoder.settings.max_request_items)
+            await self._embed([], [page for page in docs if page.embedding is None], chosen)
+            return docs
+
     async def _embed(
         self, queries: Sequence[QueryDoc], pages: Sequence[PageDoc], chosen: EncodeParameters
     ) -> None:
@@ -224,7 +250,7 @@ class ColPaliEncoder(Executor):
         for page in pages:
             docs.append(page)
             inputs.append(ImageInput(str(page.id), page.image, page.url))
-            page.image = page.url = page.grid = None
+            page.image = page.url = page.grid = page.scale = None
         for doc, result in zip(docs, await self._results(inputs, chosen), strict=True):
             self._fill(doc, result, chosen)
 
@@ -264,8 +290,9 @@ class ColPaliEncoder(Executor):
         doc.embedding = doc.error = None
         if isinstance(result, Encoded):
             doc.embedding = result.embedding
-            if isinstance(doc, PageDoc) and result.grid is not None:
-                doc.grid = list(result.grid)
+            if isinstance(doc, PageDoc):
+                doc.scale = result.scale
+                doc.grid = None if result.grid is None else list(result.grid)
             return
         if chosen.on_error == "raise":
             raise result

@@ -1,13 +1,32 @@
 """Documents, endpoint names, parameters and errors: what a client and the service share."""
 
-from colpali_serve.schemas.documents import HeatmapDoc, InfoDoc, PageDoc, QueryDoc, ScoreDoc
-from colpali_serve.schemas.embeddings import Embedding, check_embedding
+from colpali_serve.schemas.compression import (
+    Compressed,
+    EmbeddingDtype,
+    FloatDtype,
+    PageValues,
+    binary_scale,
+    compress,
+    expand,
+)
+from colpali_serve.schemas.documents import (
+    HeatmapDoc,
+    InfoDoc,
+    PageDoc,
+    QueryDoc,
+    ScoreDoc,
+    StoreDoc,
+)
+from colpali_serve.schemas.embeddings import Embedding, check_embedding, check_page_values
 from colpali_serve.schemas.endpoints import (
     EMBED_IMAGES,
     EMBED_QUERIES,
     ENDPOINTS,
     HEATMAP,
     INFO,
+    PAGES_DROP,
+    PAGES_LIST,
+    PAGES_PUT,
     SCORE,
     SCORE_EMBEDDINGS,
 )
@@ -30,7 +49,12 @@ from colpali_serve.schemas.errors import (
     error_from_name,
     owner,
 )
-from colpali_serve.schemas.parameters import EncodeParameters, HeatmapParameters, ScoreParameters
+from colpali_serve.schemas.parameters import (
+    EncodeParameters,
+    HeatmapParameters,
+    ScoreParameters,
+    StoreParameters,
+)
 
 __all__ = [
     "EMBED_IMAGES",
@@ -38,15 +62,21 @@ __all__ = [
     "ENDPOINTS",
     "HEATMAP",
     "INFO",
+    "PAGES_DROP",
+    "PAGES_LIST",
+    "PAGES_PUT",
     "SCORE",
     "SCORE_EMBEDDINGS",
     "AuthenticationError",
     "ColPaliError",
+    "Compressed",
     "ConfigError",
     "Embedding",
+    "EmbeddingDtype",
     "EmbeddingShapeError",
     "EncodeParameters",
     "EncodingError",
+    "FloatDtype",
     "HeatmapDoc",
     "HeatmapParameters",
     "InfoDoc",
@@ -56,15 +86,22 @@ __all__ = [
     "ModelLoadError",
     "OverloadedError",
     "PageDoc",
+    "PageValues",
     "QueryDoc",
     "RemoteError",
     "ScoreDoc",
     "ScoreParameters",
     "ServiceUnavailableError",
+    "StoreDoc",
+    "StoreParameters",
     "TimeLimitError",
     "TooLargeError",
+    "binary_scale",
     "check_embedding",
+    "check_page_values",
+    "compress",
     "describe",
     "error_from_name",
+    "expand",
     "owner",
 ]

@@ -42,6 +42,9 @@ class PageDoc(_WireDoc):
         image: Encoded image bytes (PNG, JPEG, WebP, TIFF, GIF or BMP). Never echoed.
         url: `data:` URI with the same, instead of `image`. Never echoed.
         embedding: (n_vectors, dim), float16 unless asked otherwise; unit rows, no padding rows.
+            With `embedding_dtype` "int8" int8; with "binary" uint8 (n_vectors, dim / 8), eight
+            signs a byte, the first in the highest bit.
+        scale: What int8 values are multiplied by; what a sign of a binary embedding stands for.
         grid: [columns, rows] of vision patches that the embedding's image vectors stand for.
         tags: Free; comes back as it was sent.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this page failed.
@@ -50,6 +53,7 @@ class PageDoc(_WireDoc):
     image: Optional[bytes] = None
     url: Optional[str] = None
     embedding: Optional[NdArray] = None
+    scale: Optional[float] = None
     grid: Optional[List[int]] = None
     tags: Dict[str, Any] = Field(default_factory=dict)
     error: Optional[str] = None
@@ -100,16 +104,21 @@ class ScoreDoc(_WireDoc):
 
     Attributes:
         queries: At least one.
-        pages: At least one.
+        pages: At least one, unless resident pages are meant.
+        resident: Instead of `pages` the ids of pages that were put into the ranker's memory
+            (`/pages/put`); an empty list means all of them. In the answer the ids of the columns
+            of `scores`: with `top_k` only those that some query ranks.
         scores: float32 (n_queries, n_pages), the MaxSim of each pair: the sum over the query's
             vectors of their largest dot product with the page's, in [-n_vectors, n_vectors].
             NaN where `on_error` is "keep" and the query or the page failed.
         ranking: int64 (n_queries, k), page indices from the best score down, k being `top_k` or
-            the number of pages; failed pages come last.
+            the number of pages; failed pages come last. Of resident pages the indices in
+            `resident` of the answer.
     """
 
     queries: DocList[QueryDoc] = Field(default_factory=DocList[QueryDoc])
     pages: DocList[PageDoc] = Field(default_factory=DocList[PageDoc])
+    resident: Optional[List[str]] = None
     scores: Optional[NdArray] = None
     ranking: Optional[NdArray] = None
 
@@ -137,3 +146,17 @@ class HeatmapDoc(_WireDoc):
     maps: Optional[NdArray] = None
     grid: Optional[List[int]] = None
     error: Optional[str] = None
+
+
+class StoreDoc(_WireDoc):
+    """What the ranker holds in its memory; all fields are filled by `/pages/list`.
+
+    Attributes:
+        ids: Of the resident pages, in the order in which they came.
+        size_mb: Memory that they take, in MiB.
+        max_mb: Memory that they may take, in MiB.
+    """
+
+    ids: List[str] = Field(default_factory=list)
+    size_mb: Optional[float] = None
+    max_mb: Optional[float] = None

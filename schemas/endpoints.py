@@ -21,6 +21,15 @@ HEATMAP: Final = "/heatmap"
 
 INFO: Final = "/info"
 """InfoDoc -> InfoDoc: filled with what the encoder serves."""
+PAGES_PUT: Final = "/pages/put"
+"""PageDoc -> PageDoc: kept in the ranker's memory by `id`, missing embeddings are computed first;
+`image`, `url` and `embedding` removed."""
+
+PAGES_DROP: Final = "/pages/drop"
+"""PageDoc -> PageDoc: the pages of these ids leave the ranker's memory."""
+
+PAGES_LIST: Final = "/pages/list"
+"""StoreDoc -> StoreDoc: what is in the ranker's memory."""
 
 ENDPOINTS: Final[tuple[str, ...]] = (
     EMBED_IMAGES,
@@ -29,4 +38,7 @@ ENDPOINTS: Final[tuple[str, ...]] = (
     SCORE,
     HEATMAP,
     INFO,
+    PAGES_PUT,
+    PAGES_DROP,
+    PAGES_LIST,
 )

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from colpali_serve.schemas.compression import EmbeddingDtype
 from colpali_serve.schemas.errors import InvalidInputError
 
-EmbeddingDtype = Literal["float16", "float32"]
 OnError = Literal["raise", "keep"]
 
 _MAX_SHOWN = 100
@@ -50,10 +50,11 @@ class _Parameters(BaseModel):
 
 
 class EncodeParameters(_Parameters):
-    """Parameters of /embed_images, /embed_queries and /score.
+    """Parameters of /embed_images, /embed_queries, /score and /pages/put.
 
     Attributes:
-        embedding_dtype: dtype in which embeddings travel.
+        embedding_dtype: Form in which embeddings travel: "float16", "float32", and for pages
+            "int8" (one scale a page) and "binary" (signs); queries then are float16.
         pool_factor: Pages keep about 1/pool_factor of their vectors, by hierarchical pooling.
             1 keeps all; None takes the server's setting.
         on_error: "raise" fails the request with the first bad item, "keep" embeds the good
@@ -69,7 +70,8 @@ class ScoreParameters(_Parameters):
     """Parameters of /score_embeddings and /score.
 
     Attributes:
-        top_k: Length of each query's `ranking`; None ranks all pages.
+        top_k: Length of each query's `ranking`; None ranks all pages. Of resident pages only
+            those that are ranked come back.
         return_embeddings: Leave the embeddings on the documents that come back.
         on_error: As in `EncodeParameters`.
     """
@@ -88,4 +90,16 @@ class HeatmapParameters(_Parameters):
     """
 
     all_tokens: Annotated[bool, Field(strict=True)] = False
+    on_error: OnError = "raise"
+
+
+class StoreParameters(_Parameters):
+    """Parameters of /pages/put, beside those of `EncodeParameters`, and of /pages/drop.
+
+    Attributes:
+        embedding_dtype: Form in which pages are kept; None keeps the one in which they come.
+        on_error: "raise" stores or drops all pages or none, "keep" the good ones.
+    """
+
+    embedding_dtype: EmbeddingDtype | None = None
     on_error: OnError = "raise"

@@ -70,7 +70,7 @@ def test_make_targets_exist(line: str) -> None:
 
 
 CLIENT_COMMANDS = [
-    line for line in commands() if re.match(r"colpali-serve (rank|embed|heatmap)", line)
+    line for line in commands() if re.match(r"colpali-serve (rank|embed|heatmap|profile)", line)
 ]
 
 
@@ -80,6 +80,8 @@ def test_client_commands_run(line: str, port: int) -> None:
     if " rank " in line:
         first = next(row for row in out.splitlines() if row.split()[:1] == ["1"])
         assert first.split()[1] == "simh-faq.pdf#2"
+    if " profile " in line:
+        assert "Recommended: embedding_dtype" in " ".join(out.split())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
@@ -97,7 +99,7 @@ def test_verify_runs() -> None:
 
 
 def test_every_command_is_tested_somewhere() -> None:
-    known = re.compile(r"(make|curl|colpali-serve (rank|embed|heatmap|verify|serve))\b")
+    known = re.compile(r"(make|curl|colpali-serve (rank|embed|heatmap|profile|verify|serve))\b")
     assert all(known.match(line) for line in commands())
 
 
@@ -112,7 +114,7 @@ def test_python_blocks_run(code: str, ports: tuple[int, int], tmp_path: Path) ->
     script = tmp_path / "block.py"
     script.write_text(code.replace("54321", port).replace("8080", http_port))
     out = run([sys.executable, str(script)])
-    if "rank(" in code:
+    if "rank(" in code or "rank_resident(" in code:
         assert out.splitlines()[0].startswith("1 bzip2-manual.pdf#2 ")
 
 

@@ -10,6 +10,7 @@ import typer
 from colpali_serve.client.cli.demo import demo
 from colpali_serve.client.cli.embed import embed
 from colpali_serve.client.cli.heatmap import heatmap
+from colpali_serve.client.cli.profile import profile
 from colpali_serve.client.cli.rank import rank
 from colpali_serve.client.cli.serve import serve
 from colpali_serve.client.cli.verify import verify
@@ -28,6 +29,7 @@ app.command()(demo)
 app.command()(embed)
 app.command()(rank)
 app.command()(heatmap)
+app.command()(profile)
 # Everything after `verify` is for the verification itself, its --help included.
 app.command(
     add_help_option=False,

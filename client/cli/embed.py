@@ -21,7 +21,8 @@ def embed(
     port: options.Port = 54321,
     tls: options.Tls = False,
     dtype: Annotated[
-        Literal["float16", "float32"], typer.Option(help="dtype of the embeddings.")
+        Literal["float16", "float32", "int8", "binary"],
+        typer.Option(help="Form of the embeddings; int8 has one scale a page, binary keeps signs."),
     ] = "float16",
     pool_factor: Annotated[
         int | None,
@@ -36,8 +37,9 @@ def embed(
     """Embed pages and write the embeddings to a file.
 
     The file holds one array (n_vectors, dim) a page, under the page's name: `scan.png`, or
-    `manual.pdf#3` for the third page of a PDF. A .safetensors file also has the names in order
-    and the patch grids in its metadata.
+    `manual.pdf#3` for the third page of a PDF. A .safetensors file also has the names in order,
+    the patch grids and the scales of int8 and binary pages in its metadata; a .npz file has each
+    such scale under the page's name and `.scale`.
 
     **Examples**
 

@@ -39,6 +39,10 @@ class _Npz:
     def add(self, page: PageEmbedding) -> None:
         with self._archive.open(f"{page.id}.npy", "w", force_zip64=True) as entry:
             np.lib.format.write_array(entry, np.asarray(page.embedding), allow_pickle=False)
+        if page.scale is not None:
+            with self._archive.open(f"{page.id}.scale.npy", "w") as entry:
+                scale = np.asarray(page.scale, np.float32)
+                np.lib.format.write_array(entry, scale, allow_pickle=False)
 
     def finish(self) -> None:
         self._archive.close()
@@ -47,22 +51,27 @@ class _Npz:
 
 
 class _Safetensors:
-    """One tensor a page, with ids in order and grids as JSON in the metadata; held in memory."""
+    """One tensor a page; ids in order, grids and scales as JSON in the metadata; in memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._tensors: dict[str, Embedding] = {}
         self._grids: dict[str, tuple[int, int]] = {}
+        self._scales: dict[str, float] = {}
 
     def add(self, page: PageEmbedding) -> None:
         self._tensors[page.id] = np.asarray(page.embedding)
         if page.grid is not None:
             self._grids[page.id] = page.grid
+        if page.scale is not None:
+            self._scales[page.id] = page.scale
 
     def finish(self) -> None:
         from safetensors.numpy import save
 
         metadata = {"ids": json.dumps(list(self._tensors)), "grids": json.dumps(self._grids)}
+        if self._scales:
+            metadata["scales"] = json.dumps(self._scales)
         self._file.write(save(self._tensors, metadata))
 
     def abandon(self) -> None:

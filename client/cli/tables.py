@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -60,4 +61,29 @@ def token_table(heatmap: Heatmap) -> Table:
     table.add_column("best", justify="right")
     for number, (token, map_) in enumerate(zip(heatmap.tokens, heatmap.maps, strict=True), 1):
         table.add_row(str(number), Text(token), f"{map_.max():.3f}")
+    return table
+
+
+def profile_table(profiles: Sequence[Any], recommended: object) -> Table:
+    """Lay out what forms of embeddings cost and lose.
+
+    Args:
+        profiles: `FormProfile` of the engine, which is not imported here.
+        recommended: The one of them that is marked.
+    """
+    table = Table(box=None, pad_edge=False)
+    table.add_column("embedding_dtype")
+    for heading in ("pool_factor", "KB a page", "ms a query", "nDCG@5", "recall@5"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for each in profiles:
+        table.add_row(
+            each.embedding_dtype,
+            str(each.pool_factor),
+            f"{each.page_bytes / 1000:.1f}",
+            f"{each.query_ms:.2f}",
+            f"{each.ndcg:.3f}",
+            f"{each.recall:.3f}",
+            Text("recommended", "green") if each is recommended else Text(),
+        )
     return table

@@ -18,6 +18,7 @@ from colpali_serve.schemas import (
     EMBED_QUERIES,
     HEATMAP,
     SCORE_EMBEDDINGS,
+    Compressed,
     EncodeParameters,
     HeatmapDoc,
     HeatmapParameters,
@@ -26,6 +27,7 @@ from colpali_serve.schemas import (
     PageDoc,
     QueryDoc,
     ScoreDoc,
+    compress,
     describe,
 )
 
@@ -90,7 +92,11 @@ class FakeService(Executor):
             doc.error = describe(error)
         elif not str(doc.id).startswith("forgotten"):
             embedding = embed_colour(data or b"")[:: chosen.pool_factor or 1]
-            doc.embedding = embedding.astype(chosen.embedding_dtype)
+            found = compress(embedding, chosen.embedding_dtype or "float16")
+            if isinstance(found, Compressed):
+                doc.embedding, doc.scale = found.values, found.scale
+            else:
+                doc.embedding = found
 
     @requests(on=EMBED_QUERIES)
     async def embed_queries(

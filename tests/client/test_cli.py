@@ -109,6 +109,37 @@ def test_embed_to_safetensors(port: int, pages: Path, tmp_path: Path) -> None:
     assert (embedding.dtype, embedding.shape) == (np.float16, (1, 3))
 
 
+def test_scales_of_compressed_pages_are_in_the_file(port: int, pages: Path, tmp_path: Path) -> None:
+    for suffix in ("npz", "safetensors"):
+        out = tmp_path / f"out.{suffix}"
+        result = run_here("embed", pages, "--out", out, "--port", port, "--dtype", "int8")
+        assert (result.code, result.errors) == (0, "")
+    with np.load(tmp_path / "out.npz") as file:
+        values, scale = file["cover.png"], file["cover.png.scale"]
+    with safe_open(tmp_path / "out.safetensors", "numpy") as file:
+        np.testing.assert_array_equal(file.get_tensor("cover.png"), values)
+        scales = json.loads(file.metadata()["scales"])
+    assert values.dtype == np.int8
+    assert scales["cover.png"] == pytest.approx(float(scale))
+    np.testing.assert_allclose(values[0] * scale, [240 / 255, 0, 0], atol=0.01)
+
+
+def test_profile(port: int, pages: Path) -> None:
+    result = run_here("profile", pages, "--port", port, "--pool-factor", 1)
+    assert (result.code, result.errors) == (0, "")
+    assert "nDCG@5" in result.out
+    assert "3 pages, 32 queries made of the pages' own parts. Recommended: embedding_dtype" in (
+        " ".join(result.out.split())
+    )
+    arguments = ["profile", pages, "--port", port, "--query", "r", "--pool-factor", 1, "--json"]
+    answer = json.loads(run_here(*arguments).out)
+    assert (answer["pages"], answer["queries"]) == (3, 1)
+    # Three dimensions cannot be packed into signs.
+    assert [form["embedding_dtype"] for form in answer["forms"]] == ["float32", "float16", "int8"]
+    assert answer["forms"][0]["ndcg_at_5"] == answer["forms"][0]["recall_at_5"] == 1
+    assert answer["forms"][0]["page_bytes"] == 2 * 3 * 4
+
+
 def left_over(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 

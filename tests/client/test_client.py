@@ -235,7 +235,7 @@ def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
 
 def test_parameters_are_checked_before_anything_is_sent() -> None:
     client = ColPaliClient("localhost", 1)
-    with pytest.raises(InvalidInputError, match="parameter 'embedding_dtype' is 'int8'"):
-        client.embed_pages_iter([], embedding_dtype="int8")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="parameter 'embedding_dtype' is 'int3'"):
+        client.embed_pages_iter([], embedding_dtype="int3")  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="parameter 'pool_factor' is 0"):
         client.embed_pages_iter([], pool_factor=0)

@@ -26,7 +26,7 @@ def test_importing_the_package() -> None:
 
 
 def test_help_of_every_command() -> None:
-    commands = ["", "serve", "demo", "embed", "rank"]
+    commands = ["", "serve", "demo", "embed", "rank", "profile"]
     arguments = [[name, "--help"] if name else ["--help"] for name in commands]
     code = "from colpali_serve.client.cli import app\n" + "\n".join(
         f"app({each}, standalone_mode=False)" for each in arguments

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colpali_serve.client import ColPaliClient, PageEmbedding, QueryEmbedding, scoring
+from colpali_serve.client import ColPaliClient, PageEmbedding, QueryEmbedding, to_score
 from colpali_serve.schemas import (
     EmbeddingShapeError,
     InvalidInputError,
@@ -51,8 +51,8 @@ def test_scores_do_not_depend_on_the_size_of_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = client.score(*embeddings)
-    monkeypatch.setattr(scoring, "_MAX_GROUP_BYTES", size)
-    monkeypatch.setattr(scoring, "_MAX_GROUP_ITEMS", 7)
+    monkeypatch.setattr(to_score, "_MAX_GROUP_BYTES", size)
+    monkeypatch.setattr(to_score, "_MAX_GROUP_ITEMS", 7)
     assert np.array_equal(client.score(*embeddings), whole)
     assert np.array_equal(client.score(embeddings[0], iter(embeddings[1])), whole)
 

@@ -43,3 +43,10 @@ def test_the_build_sees_every_room():
     rooms = {path.split("/")[0] for path in packages["package-dir"].values()}
     copied = {path.split("/")[0] for path in re.findall(r"^COPY (\w\S+)", DOCKERFILE, re.MULTILINE)}
     assert rooms | copied <= kept
+
+
+def test_the_images_get_the_package_from_a_stage_that_has_a_compiler():
+    stages = {re.search(r"AS (\w+)", stage).group(1): stage for stage in
+              re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]}  # fmt: skip
+    assert stages["wheel"].startswith("python:3.11 AS")
+    assert all("COPY --from=wheel" in stages[name] for name in ("light", "encoder"))

@@ -124,6 +124,19 @@ def test_pages_are_pooled_and_leave_as_asked_and_queries_keep_their_vectors() ->
         np.testing.assert_allclose(norms, 1, atol=1e-3)
 
 
+def test_pages_are_compressed_and_queries_stay_floats() -> None:
+    with line(Host(lengths={"page": 12, "few": 12})) as running:
+        (signs,) = running.submit(pages("page"), 1, "binary")
+        (small,) = running.submit(pages("few"), 3, "int8")
+        (query,) = running.submit(image_queries("query"), 1, "int8")
+        found = [answer(future) for future in (signs, small, query)]
+    assert all(isinstance(one, Encoded) for one in found)
+    assert [one.embedding.dtype for one in found] == [np.uint8, np.int8, np.float16]
+    assert [one.scale is None for one in found] == [False, False, True]
+    assert [one.grid for one in found] == [(2, 2), None, (2, 2)]
+    assert len(found[1].embedding) == 4
+
+
 @MODES
 def test_many_callers_each_get_their_own_answers(mode: str) -> None:
     with line(Host(bad=["3-5"]), Device(workers=3), host_threads=3, mode=mode) as running:

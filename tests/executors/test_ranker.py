@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from docarray import DocList
 from jina import Executor
 
 from colpali_serve.executors.ranker import MaxSimRanker
-from colpali_serve.schemas import ConfigError, PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import (
+    ConfigError,
+    OverloadedError,
+    PageDoc,
+    QueryDoc,
+    ScoreDoc,
+    StoreDoc,
+)
 from tests.conftest import ROOT
 
 ROWS = np.eye(2, dtype=np.float32)
@@ -37,6 +45,32 @@ def test_a_senseless_block_is_refused(block_mb: object) -> None:
         MaxSimRanker(block_mb=block_mb)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"backend": "abacus"}, "MaxSim backend is 'abacus', expected one of auto, amx"),
+        ({"precision": "float8"}, "setting 'precision' is 'float8', expected one of auto, float32"),
+        ({"threads": 0}, "setting 'threads' is 0, expected a positive whole number"),
+        ({"max_resident_mb": 0}, "setting 'max_resident_mb' is 0"),
+    ],
+)
+def test_senseless_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MaxSimRanker(**setting)
+
+
+def test_more_pages_than_memory_allows() -> None:
+    ranker = MaxSimRanker(max_resident_mb=1)
+    page = np.ones((1000, 128), np.float16)
+    docs = DocList[PageDoc](PageDoc(id=str(i), embedding=page) for i in range(3))
+    ranker.put_pages(docs, parameters={})
+    more = DocList[PageDoc](PageDoc(id=str(i), embedding=page) for i in range(3, 5))
+    with pytest.raises(OverloadedError, match=r"2 pages would make 1.2 MiB .* at most 1.0 MiB"):
+        ranker.put_pages(more, parameters={})
+    listed = ranker.list_pages(DocList[StoreDoc]([StoreDoc()]))[0]
+    assert listed.ids == ["0", "1", "2"]
+
+
 def test_all_items_failed_before() -> None:
     doc = ScoreDoc(
         queries=DocList[QueryDoc]([QueryDoc(error="InvalidQueryError: no")]),
@@ -55,6 +89,27 @@ def test_the_ranker_does_not_load_the_model_libraries() -> None:
         "sys.exit(any(name in sys.modules for name in ('transformers', 'colpali_engine')))"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_the_ranker_works_where_there_is_no_torch(backend: str) -> None:
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from docarray import DocList
+from colpali_serve.executors.ranker import MaxSimRanker
+from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
+rows = np.eye(2, dtype=np.float16)
+doc = ScoreDoc(queries=DocList[QueryDoc]([QueryDoc(embedding=rows)]),
+               pages=DocList[PageDoc]([PageDoc(embedding=rows)]))
+ranker = MaxSimRanker(backend={backend!r})
+assert ranker.score(DocList[ScoreDoc]([doc]), parameters={{}})[0].scores.tolist() == [[2.0]]
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_package_offers_its_executors_by_name() -> None:
