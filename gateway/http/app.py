@@ -41,6 +41,7 @@ def create_app(handler: Any) -> FastAPI:
     )
     state = app.state
     state.flow = FlowCaller(handler)
+    state.limits = handler.limits
     state.metrics = handler.metrics
     state.readiness = Readiness(handler, state.flow)
     state.rendering = Rendering(handler.limits.settings)
