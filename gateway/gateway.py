@@ -63,9 +63,12 @@ class ColPaliGateway(CompositeBaseServer, BaseGateway):  # type: ignore[misc]
         await super().setup_server()
 
     async def shutdown(self) -> None:
-        """Close the doors, HTTP first: gRPC's takes the connections to the Executors along."""
-        for server in reversed(self.servers):
+        """Close the doors, then the connections to the Executors."""
+        for server in sorted(self.servers, key=lambda server: isinstance(server, GrpcDoor)):
+            # gRPC's comes last, it takes the connections along.
             await server.shutdown()
+        if not any(isinstance(server, GrpcDoor) for server in self.servers):
+            await self._request_handler.close()
         self._teardown_instrumentation()
 
     async def run_server(self) -> None:

@@ -35,6 +35,7 @@ class GatewaySettings(BaseModel):
         max_concurrent: Requests that one key may have under way; without keys, all callers
             together.
         time_limit_s: Seconds that one request may take.
+        ready_within_s: The service counts as ready for so long after the encoder has answered.
         cors_origins: Websites whose scripts may call the HTTP door, for example
             ``https://search.example.com``.
         max_pdf_pages: Pages of one uploaded PDF.
@@ -52,6 +53,7 @@ class GatewaySettings(BaseModel):
     max_pages: int = Field(default=4096, ge=1)
     max_concurrent: int = Field(default=256, ge=1)
     time_limit_s: float = Field(default=600.0, gt=0)
+    ready_within_s: float = Field(default=60.0, gt=0)
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
     max_pdf_pages: int = Field(default=1000, ge=1)
     max_pixels: int = Field(default=50_000_000, ge=1)

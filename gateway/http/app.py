@@ -8,7 +8,16 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from colpali_serve.gateway.http import bento, contract, docs, errors, health, heatmap, openai
+from colpali_serve.gateway.http import (
+    bento,
+    bento_client,
+    contract,
+    docs,
+    errors,
+    health,
+    heatmap,
+    openai,
+)
 from colpali_serve.gateway.http.files import add_playground
 from colpali_serve.gateway.http.flow import FlowCaller
 from colpali_serve.gateway.http.guard import Guard
@@ -16,7 +25,14 @@ from colpali_serve.gateway.http.pages import PageReader
 from colpali_serve.gateway.http.readiness import Readiness
 from colpali_serve.gateway.http.rendering import Rendering
 
-routers = [health.router, bento.router, openai.router, heatmap.router, docs.router]
+routers = [
+    health.router,
+    bento.router,
+    bento_client.router,
+    openai.router,
+    heatmap.router,
+    docs.router,
+]
 """A module of routes each; one's router is added here to be served.
 
 A route reads its body with `reading.read`, finds what it needs in `request.app.state` (`flow`,
@@ -41,6 +57,7 @@ def create_app(handler: Any) -> FastAPI:
     )
     state = app.state
     state.flow = FlowCaller(handler)
+    state.limits = handler.limits
     state.metrics = handler.metrics
     state.readiness = Readiness(handler, state.flow)
     state.rendering = Rendering(handler.limits.settings)

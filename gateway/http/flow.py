@@ -14,6 +14,7 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 from starlette.requests import Request
 
+from colpali_serve.gateway.limits import Limits
 from colpali_serve.gateway.redaction import InternalError
 from colpali_serve.schemas import (
     HeatmapDoc,
@@ -86,7 +87,7 @@ class FlowCaller:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Await work for a caller; when the caller goes away, cancel it.
+    """Await work for a caller; when the caller goes away, or it takes too long, cancel it.
 
     Args:
         request: Whose body has been read to its end.
@@ -94,14 +95,17 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
 
     Raises:
         ClientGoneError: Nobody waits for the answer any more.
+        TimeLimitError: It took longer than a request may.
     """
+    limits: Limits = request.app.state.limits
     task = asyncio.ensure_future(work)
     watch = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
+        limit_s = limits.settings.time_limit_s
+        await asyncio.wait({task, watch}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGoneError if watch.done() else limits.too_slow()
     finally:
         for one in (task, watch):
             one.cancel()

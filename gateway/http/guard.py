@@ -18,7 +18,7 @@ from colpali_serve.gateway.limits import CALLER, Caller, Held, Limits
 from colpali_serve.gateway.metrics import Metrics
 from colpali_serve.schemas import ColPaliError
 
-OPEN: Final = frozenset({"/health/live", "/health/ready"})
+OPEN: Final = frozenset({"/health/live", "/health/ready", "/livez", "/readyz"})
 """Paths that never need a key."""
 _GUARDED_GETS: Final = frozenset({"/metrics", "/version"})
 """What can be read tells about the service; every other GET is a file of the playground or of the

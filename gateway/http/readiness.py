@@ -13,12 +13,11 @@ from colpali_serve.schemas import EMBED_QUERIES, ColPaliError, QueryDoc, Service
 
 _log = logging.getLogger("colpali_serve.gateway.http")
 
-FRESH_S = 60.0
-"""For so long an answer of the encoder counts."""
-_PROBE_AFTER_S = 25.0
-"""After so long without one it is asked; another try fits in before the answer is too old."""
-_RETRY_S = 5.0
-_PROBE_LIMIT_S = 20.0
+# Shares of the time for which an answer of the encoder counts: after so long without one it is
+# asked, waited for, and asked again; more than one try fits in.
+_PROBE_AFTER = 0.4
+_PROBE_LIMIT = 0.25
+_RETRY = 0.1
 
 
 class Readiness:
@@ -32,6 +31,7 @@ class Readiness:
     def __init__(self, handler: Any, flow: FlowCaller) -> None:
         self._handler = handler
         self._flow = flow
+        self._fresh_s: float = handler.limits.settings.ready_within_s
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -57,9 +57,9 @@ class Readiness:
         if last is None:
             raise ServiceUnavailableError("the encoder has not answered yet, try again later")
         age = time.monotonic() - last
-        if age > FRESH_S:
+        if age > self._fresh_s:
             raise ServiceUnavailableError(
-                f"the encoder last answered {age:.0f} s ago, expected at most {FRESH_S:.0f} s"
+                f"the encoder last answered {age:.0f} s ago, expected at most {self._fresh_s:.0f} s"
             )
         return float(age)
 
@@ -67,13 +67,13 @@ class Readiness:
         CALLER.set(Caller("readiness", "probe", counted=True))
         while True:
             last = self._handler.last_forward
-            wait_s = 0.0 if last is None else last + _PROBE_AFTER_S - time.monotonic()
+            wait_s = 0.0 if last is None else last + _PROBE_AFTER * self._fresh_s - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
                 continue
             try:
-                async with asyncio.timeout(_PROBE_LIMIT_S):
+                async with asyncio.timeout(_PROBE_LIMIT * self._fresh_s):
                     await self._flow.post(EMBED_QUERIES, [QueryDoc(id="ready", text="ready?")])
             except (ColPaliError, TimeoutError) as error:
                 _log.warning("the encoder does not answer: %r", error)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(_RETRY * self._fresh_s)

@@ -4,7 +4,7 @@ const COLD = [255, 186, 48];
 const HOT = [214, 30, 66];
 const STRENGTH = 0.8;
 const STEEPNESS = 1.8;
-const FINENESS = 8; // pixels a patch before the browser scales what is drawn
+const FINENESS = 4; // pixels a patch; the browser smooths further
 
 /**
  * Similarities to one scale from 0 (cold) to 1 (hot): each token's median is cold, the warmest

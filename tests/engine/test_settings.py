@@ -32,7 +32,7 @@ def test_the_environment_is_read_at_call_time(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"modle": "x"}, "setting 'modle' is unknown, expected one of attention, batch_"),
+        ({"modle": "x"}, "setting 'modle' is unknown, expected one of allow_hosts, att"),
         ({"device": "tpu"}, "setting 'device' is 'tpu'"),
         ({"threads": 0}, "setting 'threads' is 0: input should be greater than or equal to 1"),
         ({"workers": 0}, "setting 'workers' is 0: input should be greater than or equal to 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,13 +61,18 @@ class Doors(NamedTuple):
         return grpc.secure_channel(address, credentials)
 
 
-@contextmanager
 def open_doors(
     folder: Path, more: str = "", environ: Mapping[str, str] | None = None
-) -> Iterator[Doors]:
+) -> AbstractContextManager[Doors]:
+    return serving(folder, FLOW.replace("{more}", more), environ)
+
+
+@contextmanager
+def serving(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Iterator[Doors]:
+    """Serve a Flow whose YAML has places for ``port`` and ``http_port``."""
     port, http_port = free_port(), free_port()
     flow = folder / "flow.yml"
-    flow.write_text(FLOW.format(port=port, http_port=http_port, more=more))
+    flow.write_text(text.format(port=port, http_port=http_port))
     with running([sys.executable, "-c", _SERVE, flow], port, environ) as server:
         server.wait_until_logged("the Flow is up")
         yield Doors(port, http_port, server)
@@ -90,4 +95,4 @@ def healthy(channel: grpc.Channel) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-__all__ = ["HOST", "Doors", "call", "healthy", "open_doors"]
+__all__ = ["HOST", "Doors", "call", "healthy", "open_doors", "serving"]

@@ -17,6 +17,7 @@ KINDS = {
     413: {"TooLargeError"},
     429: {"OverloadedError"},
     500: {"InternalError"},
+    503: {"ServiceUnavailableError"},
 }
 
 
