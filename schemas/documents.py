@@ -3,7 +3,10 @@
 # No `from __future__ import annotations`: docarray builds wire schemas from live annotations.
 from typing import Any, Dict, List, Optional
 
+import numpy as np
 from docarray import BaseDoc, DocList
+from docarray.base_doc.mixins.io import _type_to_protobuf
+from docarray.proto import DocProto
 from docarray.typing import NdArray
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -15,6 +18,34 @@ class _WireDoc(BaseDoc):
 
     # BaseDoc drops unknown fields in silence: a misspelt `imgae=` would come back unembedded.
     model_config = ConfigDict(extra="forbid")
+
+    def to_protobuf(self) -> Any:
+        """Write the document into a protobuf message, as docarray does.
+
+        docarray makes a message of each part and copies it into the next larger one, half a dozen
+        times over; here every part is written where it belongs.
+        """
+        message = DocProto()
+        self._write(message)
+        return message
+
+    def _write(self, message: Any) -> None:
+        for field, value in self:
+            node = message.data[field]
+            if isinstance(value, np.ndarray):
+                dense = node.ndarray.dense
+                dense.buffer = value.tobytes()
+                dense.shape.extend(value.shape)
+                dense.dtype = value.dtype.str
+                node.type = NdArray._proto_type_name
+            elif isinstance(value, DocList):
+                node.doc_array.SetInParent()  # an empty one is not nothing
+                for item in value:
+                    item._write(node.doc_array.docs.add())
+            elif isinstance(value, bytes):
+                node.blob = value
+            elif value is not None:
+                node.CopyFrom(_type_to_protobuf(value))
 
     @classmethod
     def from_protobuf(cls, pb_msg: Any) -> Any:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from docarray import DocList
+from docarray import BaseDoc, DocList
 from pydantic import ValidationError
 
-from colpali_serve.schemas import HeatmapDoc, InvalidInputError, PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import (
+    HeatmapDoc,
+    InvalidInputError,
+    PageDoc,
+    QueryDoc,
+    ScoreDoc,
+    StoreDoc,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
@@ -32,6 +39,26 @@ def test_score_documents_carry_the_others() -> None:
     assert back.queries[0].text == "red"
     assert back.pages[0].image == b"\x89"
     assert back.scores is None
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        PageDoc(id="a", image=b"x", embedding=np.ones((2, 3), np.int8), scale=0.5, grid=[1, 2],
+                tags={"n": 1, "more": {"list": [1.5, None, "s"]}}),
+        QueryDoc(id="q", text="\u00e4"),
+        ScoreDoc(id="s", queries=DocList[QueryDoc]([QueryDoc(embedding=np.zeros((2, 3)))]),
+                 resident=[]),
+        ScoreDoc(id="s", pages=DocList[PageDoc]([PageDoc(), PageDoc(image=b"")]),
+                 scores=np.ones((1, 2)), ranking=np.ones((1, 2), np.int64), resident=["a"]),
+        StoreDoc(id="t", ids=["a", "b"], size_mb=2.0),
+    ],
+)  # fmt: skip
+def test_messages_are_those_of_docarray(doc: BaseDoc) -> None:
+    expected = BaseDoc.to_protobuf(doc)
+    assert doc.to_protobuf() == expected
+    back = type(doc).from_protobuf(doc.to_protobuf())
+    assert back.to_protobuf() == expected
 
 
 def test_defaults_are_not_shared() -> None:
