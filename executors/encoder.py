@@ -1,21 +1,19 @@
 """ColPaliEncoder: pages and queries to embeddings."""
 
 # No `from __future__ import annotations`: Jina reads the endpoints' document classes from them.
-import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Any
 
 from docarray import DocList
 from jina import Executor, requests
 
-from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
+from colpali_serve.engine.encoder import Encoder
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.executors.boundary import boundary
 from colpali_serve.executors.counts import check_count, check_score_counts
+from colpali_serve.executors.embedding import Embedder
 from colpali_serve.executors.fetching import fetcher_of
 from colpali_serve.executors.heatmaps import fill_heatmap, heatmap_inputs
-from colpali_serve.executors.inputs import query_input
 from colpali_serve.executors.metrics import observer
 from colpali_serve.schemas import (
     EMBED_IMAGES,
@@ -24,14 +22,11 @@ from colpali_serve.schemas import (
     INFO,
     PAGES_PUT,
     SCORE,
-    ColPaliError,
     ConfigError,
     EncodeParameters,
     HeatmapDoc,
     HeatmapParameters,
     InfoDoc,
-    InvalidPageError,
-    InvalidQueryError,
     ModelLoadError,
     PageDoc,
     QueryDoc,
@@ -73,7 +68,7 @@ class ColPaliEncoder(Executor):
         except (ConfigError, ModelLoadError) as error:
             self.logger.error(f"cannot start: {describe(error)}")
             raise
-        self._fetcher = fetcher_of(settings)
+        self._embedder = Embedder(self._encoder, fetcher_of(settings), self.logger)
         loaded = self._encoder.loaded
         self.logger.info(
             f"{loaded.checkpoint.name} ({loaded.family.name}) on {loaded.device} in "
@@ -105,7 +100,7 @@ class ColPaliEncoder(Executor):
         with boundary(self.logger):
             chosen = EncodeParameters.parse(parameters)
             check_count(len(docs), "pages", self._encoder.settings.max_request_items)
-            await self._embed([], docs, chosen)
+            await self._embedder.fill([], docs, chosen)
             return docs
 
     @requests(on=EMBED_QUERIES)
@@ -127,7 +122,7 @@ class ColPaliEncoder(Executor):
         with boundary(self.logger):
             chosen = EncodeParameters.parse(parameters)
             check_count(len(docs), "queries", self._encoder.settings.max_request_items)
-            await self._embed(docs, [], chosen)
+            await self._embedder.fill(docs, [], chosen)
             return docs
 
     @requests(on=INFO)
@@ -170,7 +165,7 @@ class ColPaliEncoder(Executor):
             queries = [q for doc in docs for q in doc.queries if q.embedding is None]
             # Resident pages have their embeddings where they are.
             pages = [p for doc in docs for p in doc.pages if p.embedding is None]
-            await self._embed(queries, pages, chosen)
+            await self._embedder.fill(queries, pages, chosen)
             for doc in docs:
                 for item in (*doc.queries, *doc.pages):
                     item.image = None
@@ -205,7 +200,7 @@ class ColPaliEncoder(Executor):
             embedding_dtype="float32", pool_factor=1, on_error=chosen.on_error
         )
         wanted = [entry for pair in pairs if pair is not None for entry in pair]
-        results = iter(await self._results(wanted, encode))
+        results = iter(await self._embedder.results(wanted, encode))
         for doc, pair in zip(docs, pairs, strict=True):
             if pair is not None:
                 found = next(results), next(results)
@@ -231,71 +226,5 @@ class ColPaliEncoder(Executor):
             chosen = EncodeParameters.parse(parameters)
             StoreParameters.parse(parameters)
             check_count(len(docs), "pages", self._encoder.settings.max_request_items)
-            await self._embed([], [page for page in docs if page.embedding is None], chosen)
+            await self._embedder.fill([], [page for page in docs if page.embedding is None], chosen)
             return docs
-
-    async def _embed(
-        self, queries: Sequence[QueryDoc], pages: Sequence[PageDoc], chosen: EncodeParameters
-    ) -> None:
-        """Fill the documents; all of them wait in the queue together, or none does."""
-        docs: list[QueryDoc | PageDoc] = []
-        inputs: list[ImageInput | TextInput] = []
-        for query in queries:
-            entry = query_input(query)
-            if isinstance(entry, InvalidQueryError):
-                self._fill(query, entry, chosen)
-            else:
-                docs.append(query)
-                inputs.append(entry)
-        for page in pages:
-            docs.append(page)
-            inputs.append(ImageInput(str(page.id), page.image, page.url))
-            page.image = page.url = page.grid = page.scale = None
-        for doc, result in zip(docs, await self._results(inputs, chosen), strict=True):
-            self._fill(doc, result, chosen)
-
-    async def _results(
-        self, inputs: Sequence[ImageInput | TextInput], chosen: EncodeParameters
-    ) -> list[Encoded | ColPaliError]:
-        if not inputs:
-            return []
-        dtype = chosen.embedding_dtype or self._encoder.settings.embedding_dtype
-        async with AsyncExitStack() as held:
-            entries: Sequence[ImageInput | TextInput | InvalidPageError] = inputs
-            if self._fetcher is not None:
-                fetched = self._fetcher.fetched(inputs, all_or_none=chosen.on_error == "raise")
-                entries = await held.enter_async_context(fetched)
-            good = [entry for entry in entries if not isinstance(entry, InvalidPageError)]
-            futures = self._encoder.submit(good, chosen.pool_factor, dtype)
-
-        async def result(future: Any) -> Encoded | ColPaliError:
-            found: Encoded | ColPaliError = await asyncio.wrap_future(future)
-            if chosen.on_error == "raise" and isinstance(found, ColPaliError):
-                raise found
-            return found
-
-        try:
-            found = iter(await asyncio.gather(*map(result, futures)))
-            return [e if isinstance(e, InvalidPageError) else next(found) for e in entries]
-        finally:
-            # An error, or the caller went away: what is not done yet is not wanted any more.
-            gone = [future for future in futures if future.cancel()]
-            if gone:
-                self._encoder.forget_cancelled()
-
-    def _fill(
-        self, doc: PageDoc | QueryDoc, result: Encoded | ColPaliError, chosen: EncodeParameters
-    ) -> None:
-        # What stood there came from the caller, or from an Executor before this one.
-        doc.embedding = doc.error = None
-        if isinstance(result, Encoded):
-            doc.embedding = result.embedding
-            if isinstance(doc, PageDoc):
-                doc.scale = result.scale
-                doc.grid = None if result.grid is None else list(result.grid)
-            return
-        if chosen.on_error == "raise":
-            raise result
-        if result.__cause__ is not None:
-            self.logger.error(f"{result!r}", exc_info=result.__cause__)
-        doc.error = describe(result)

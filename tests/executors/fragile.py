@@ -1,6 +1,7 @@
 """An encoder whose model cannot bear one kind of page, and that tells of its requests."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,13 +27,18 @@ class FragileEncoder(ColPaliEncoder):
             return forward(**batch)
 
         model.forward = fragile
+        self._embedder.results = _told(self._embedder.results)
 
-    async def _results(self, *arguments: Any) -> list[Any]:
+
+def _told(results: Callable[..., Any]) -> Callable[..., Any]:
+    async def telling(*arguments: Any) -> list[Any]:
         print("a request is in the queue", flush=True)
         try:
-            results = await super()._results(*arguments)
+            found = await results(*arguments)
         except asyncio.CancelledError:
             print("its caller has gone", flush=True)
             raise
         print("a request is answered", flush=True)
-        return results
+        return found
+
+    return telling
