@@ -64,6 +64,9 @@ class ColPaliEncoder(Executor):
         except (ConfigError, ModelLoadError) as error:
             self.logger.error(f"cannot start: {describe(error)}")
             raise
+        if not settings.resident_pages:
+            # This instance's own: whoever stands behind it in a Flow would have to bind it, too.
+            self.requests.pop(PAGES_PUT)
         loaded = self._encoder.loaded
         self.logger.info(
             f"{loaded.checkpoint.name} ({loaded.family.name}) on {loaded.device} in "
