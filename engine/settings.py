@@ -65,6 +65,8 @@ class EncoderSettings(Limits):
         pool_factor: Pages keep about 1/pool_factor of their vectors; requests may ask otherwise.
         embedding_dtype: Form in which embeddings leave, "float32", "float16", and for pages "int8"
             or "binary"; requests may ask otherwise.
+        resident_pages: Bind `/pages/put` and embed the pages that a ranker behind shall keep. Off
+            unless asked for: Jina wants every Executor behind to bind it, too.
         query_prefix: Text before each query. None takes what the checkpoint was trained with
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.
@@ -91,6 +93,7 @@ class EncoderSettings(Limits):
     max_queue_mb: int = Field(default=1024, ge=1)
     pool_factor: int = Field(default=1, ge=1)
     embedding_dtype: EmbeddingDtype = "float16"
+    resident_pages: bool = False
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None

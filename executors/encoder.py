@@ -69,6 +69,9 @@ class ColPaliEncoder(Executor):
             self.logger.error(f"cannot start: {describe(error)}")
             raise
         self._embedder = Embedder(self._encoder, fetcher_of(settings), self.logger)
+        if not settings.resident_pages:
+            # This instance's own: whoever stands behind it in a Flow would have to bind it, too.
+            self.requests.pop(PAGES_PUT)
         loaded = self._encoder.loaded
         self.logger.info(
             f"{loaded.checkpoint.name} ({loaded.family.name}) on {loaded.device} in "

@@ -51,7 +51,8 @@ class MaxSimRanker(Executor):
             everything in float32, "bfloat16" everything in bfloat16.
         threads: Threads of the compiled kernel. More than one only on cores of its own.
         device: For the torch backend: "cpu", "cuda" or "cuda:<index>"; resident pages live there.
-        max_resident_mb: Memory for resident pages, in MiB.
+        max_resident_mb: Memory for resident pages, in MiB. With 0 there are none, and `/pages/*`
+            are not bound: Jina wants every Executor behind this one to bind them, too.
         block_mb: Similarities that a portable backend holds at a time, in MiB, whatever the
             number of pages; the compiled kernel holds none.
         max_request_items: Queries, and pages, in one request.
@@ -67,7 +68,7 @@ class MaxSimRanker(Executor):
         precision: Precision = "auto",
         threads: int = 1,
         device: str = "cpu",
-        max_resident_mb: int = 1024,
+        max_resident_mb: int = 0,
         block_mb: int = 64,
         max_request_items: int = 4096,
         **kwargs: Any,
@@ -75,10 +76,10 @@ class MaxSimRanker(Executor):
         super().__init__(**kwargs)
         _check_whole(
             threads=threads,
-            max_resident_mb=max_resident_mb,
             block_mb=block_mb,
             max_request_items=max_request_items,
         )
+        _check_whole(least=0, max_resident_mb=max_resident_mb)
         if precision not in _PRECISIONS:
             raise ConfigError(
                 f"setting 'precision' is {precision!r}, expected one of {', '.join(_PRECISIONS)}",
@@ -86,6 +87,9 @@ class MaxSimRanker(Executor):
             )
         self._scorer = Scorer(backend, precision, threads, block_mb * _MEBIBYTE, device)
         self._store = PageStore(self._scorer, max_resident_mb * _MEBIBYTE)
+        if not max_resident_mb:
+            for endpoint in (PAGES_PUT, PAGES_DROP, PAGES_LIST):
+                self.requests.pop(endpoint)
         self._max_items = max_request_items
         self.logger.info(
             f"MaxSim by {self._scorer.backend.name}, precision {precision}, {threads} threads"
@@ -250,9 +254,8 @@ class MaxSimRanker(Executor):
         doc.resident, doc.scores, doc.ranking = list(ids), scores, ranking
 
 
-def _check_whole(**settings: object) -> None:
+def _check_whole(least: int = 1, **settings: object) -> None:
     for name, value in settings.items():
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(
-                f"setting '{name}' is {value!r}, expected a positive whole number", name
-            )
+        if not isinstance(value, int) or value < least:
+            expected = "a positive whole number" if least else "a whole number, 0 or more"
+            raise ConfigError(f"setting '{name}' is {value!r}, expected {expected}", name)

@@ -13,7 +13,11 @@ from jina import Executor
 
 from colpali_serve.executors.ranker import MaxSimRanker
 from colpali_serve.schemas import (
+    PAGES_DROP,
+    PAGES_LIST,
+    PAGES_PUT,
     ConfigError,
+    InvalidInputError,
     OverloadedError,
     PageDoc,
     QueryDoc,
@@ -51,12 +55,22 @@ def test_a_senseless_block_is_refused(block_mb: object) -> None:
         ({"backend": "abacus"}, "MaxSim backend is 'abacus', expected one of auto, amx"),
         ({"precision": "float8"}, "setting 'precision' is 'float8', expected one of auto, float32"),
         ({"threads": 0}, "setting 'threads' is 0, expected a positive whole number"),
-        ({"max_resident_mb": 0}, "setting 'max_resident_mb' is 0"),
+        ({"max_resident_mb": -1}, "setting 'max_resident_mb' is -1, expected a whole number, 0"),
     ],
 )
 def test_senseless_settings_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MaxSimRanker(**setting)
+
+
+def test_pages_are_kept_only_where_a_flow_asks_for_it() -> None:
+    paths = {PAGES_PUT, PAGES_DROP, PAGES_LIST}
+    assert not paths & set(MaxSimRanker().requests)
+    assert paths <= set(MaxSimRanker(max_resident_mb=1).requests)
+    queries = DocList[QueryDoc]([QueryDoc(embedding=ROWS)])
+    docs = DocList[ScoreDoc]([ScoreDoc(queries=queries, resident=["a"])])
+    with pytest.raises(InvalidInputError, match="expected one of the 0 pages that are"):
+        MaxSimRanker().score(docs, parameters={})
 
 
 def test_more_pages_than_memory_allows() -> None:

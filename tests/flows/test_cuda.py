@@ -29,7 +29,9 @@ def test_the_rest_is_as_in_the_first_flow():
     pinned = yaml.safe_load(FLOW.read_text())
     assert pinned["gateway"] == first["gateway"]
     for entry in first["executors"]:
-        assert entry.items() <= executors()[entry["name"]].items()
+        settings, other = entry.pop("uses_with"), executors()[entry["name"]]
+        assert entry.items() <= other.items()
+        assert settings.items() <= other["uses_with"].items()
 
 
 @pytest.mark.skipif(CUDA, reason="there is a CUDA device here")
