@@ -47,7 +47,7 @@ class MaxSimRanker(Executor):
     Args:
         backend: What computes scores: "auto", "amx", "avx512", "avx2", "torch" or "numpy".
         precision: "auto" computes float32 pages in float32, float16 pages in bfloat16 (scores of
-            20 were off by 0.005 at most, as measured), int8 and binary pages in int8 (0.03); "float32" computes
+            20 were about 0.005 off), int8 and binary pages in int8 (0.03); "float32" computes
             everything in float32, "bfloat16" everything in bfloat16.
         threads: Threads of the compiled kernel. More than one only on cores of its own.
         device: For the torch backend: "cpu", "cuda" or "cuda:<index>"; resident pages live there.
