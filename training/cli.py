@@ -152,6 +152,7 @@ def train(
 
                 trainer.run(one, report)
             progress.console.print(f"{one.name}: {(time.monotonic() - began) / 60:.0f} minutes")
+            _copy(out, out / "after" / one.name)
             if judged:
                 _judge(one.name, progress, out, work, sources, judged)
 
@@ -173,6 +174,19 @@ def _judge(
 
 
 @app.command()
+def average(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Folders, the latest last.")],
+    out: Annotated[Path, typer.Option(help="Folder of their mean.")] = ROOM / ".work/mean",
+) -> None:
+    """Average checkpoints of the same way of training, which is often better than any of them."""
+    from colpali_serve.training.model.averaging import average as write_mean
+
+    with reporting():
+        write_mean(checkpoints, out)
+    typer.echo(f"{out.name}: the mean of {len(checkpoints)}")
+
+
+@app.command()
 def ship(
     out: Annotated[Path, typer.Option(help="Folder of the trained checkpoint.")] = ROOM
     / ".work/tiny",
@@ -180,7 +194,12 @@ def ship(
     / "checkpoints/colpali-tiny",
 ) -> None:
     """Copy the checkpoint to where the service finds it; the model card there stays."""
+    _copy(out, to)
+    typer.echo(f"{to.name}: {(to / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
+
+
+def _copy(checkpoint: Path, to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors", "processor_config.json", "tokenizer.json",
                  "tokenizer_config.json"):  # fmt: skip
-        shutil.copyfile(out / name, to / name)
-    typer.echo(f"{to.name}: {(to / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
+        shutil.copyfile(checkpoint / name, to / name)

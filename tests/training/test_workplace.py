@@ -167,7 +167,12 @@ def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path
     assert [entry["stage"] for entry in logged] == ["first", "second"]
     assert logged[1]["page rank loss"] > 0
 
-    encoder = Encoder.load(EncoderSettings(model=str(out), device="cpu", dtype="float32"))
+    after = [str(out / "after" / stage) for stage in ("first", "second")]
+    mean = CliRunner().invoke(app, ["average", *after, "--out", str(out / "mean")])
+    assert mean.exit_code == 0, mean.output
+
+    chosen = EncoderSettings(model=str(out / "mean"), device="cpu", dtype="float32")
+    encoder = Encoder.load(chosen)
     (found,) = encoder.embed_texts([TextInput("q", "remove files")])
     assert isinstance(found, Encoded)
     assert found.embedding.shape[1] == 128

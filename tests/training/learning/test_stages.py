@@ -41,7 +41,7 @@ def read(folder: Path, text: str) -> tuple[stages.Stage, ...]:
 def test_the_plan_of_the_bundled_checkpoint_is_read() -> None:
     plan = stages.read(ROOT / "training" / "stages.toml")
     assert [stage.name for stage in plan] == [
-        "letters", "sizes", "pages", "questions", "manuals", "settle",
+        "letters", "sizes", "pages", "questions", "manuals", "again",
     ]  # fmt: skip
     assert all(stage.goal and stage.warmup <= stage.steps for stage in plan)
     assert [stage.questions > 0 for stage in plan] == [False] * 3 + [True] * 3
