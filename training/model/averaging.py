@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -40,7 +41,7 @@ def average(checkpoints: Sequence[Path], out: Path) -> None:
         if found != shapes[0]:
             raise ConfigError(f"{folder.name} has other weights than {checkpoints[0].name}")
     mean = {
-        name: (sum(one[name].float() for one in weights) / len(weights)).to(rows.dtype)
+        name: torch.stack([one[name].float() for one in weights]).mean(0).to(rows.dtype)
         for name, rows in weights[-1].items()
     }
     out.mkdir(parents=True, exist_ok=True)
