@@ -81,13 +81,7 @@ class BaseClient:
         pool_factor: int | None,
         on_error: OnError,
     ) -> Steps[PageEmbedding]:
-        parameters = EncodeParameters.parse(
-            {
-                "embedding_dtype": embedding_dtype,
-                "pool_factor": pool_factor,
-                "on_error": on_error,
-            }
-        )
+        parameters = _parsed(embedding_dtype, on_error, pool_factor)
 
         def steps() -> Steps[PageEmbedding]:
             with progress_bar(self._progress, lambda: count_pages(pages, self._reading)) as bar:
@@ -109,9 +103,7 @@ class BaseClient:
         embedding_dtype: EmbeddingDtype,
         on_error: OnError,
     ) -> Steps[QueryEmbedding]:
-        parameters = EncodeParameters.parse(
-            {"embedding_dtype": embedding_dtype, "on_error": on_error}
-        )
+        parameters = _parsed(embedding_dtype, on_error)
         return query_steps(
             self._connection, queries, parameters, self._reading, self._max_in_flight
         )
@@ -123,13 +115,7 @@ class BaseClient:
         pool_factor: int | None,
         on_error: OnError,
     ) -> Steps[KeptPage]:
-        parameters = EncodeParameters.parse(
-            {
-                "embedding_dtype": embedding_dtype,
-                "pool_factor": pool_factor,
-                "on_error": on_error,
-            }
-        )
+        parameters = _parsed(embedding_dtype, on_error, pool_factor)
         return put_steps(
             self._connection,
             pages,
@@ -175,3 +161,15 @@ def _check_at_least(least: float, **settings: float) -> None:
     for name, value in settings.items():
         if value < least:
             raise ConfigError(f"{name} is {value}, expected at least {least:g}", name)
+
+
+def _parsed(
+    embedding_dtype: EmbeddingDtype | None, on_error: OnError, pool_factor: int | None = None
+) -> EncodeParameters:
+    return EncodeParameters.parse(
+        {
+            "embedding_dtype": embedding_dtype,
+            "pool_factor": pool_factor,
+            "on_error": on_error,
+        }
+    )

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from colpali_serve.schemas import ConfigError, EmbeddingDtype
-
-ENVIRONMENT_PREFIX = "COLPALI_"
-
-
-def _words(value: object) -> object:
-    """Split what the environment can only hold as one text."""
-    return [w.strip() for w in value.split(",") if w.strip()] if isinstance(value, str) else value
+from colpali_serve.schemas.environment import Words, combined
 
 
 class Limits(BaseModel):
@@ -97,7 +91,7 @@ class EncoderSettings(Limits):
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None
-    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    allow_hosts: Words = ()
     fetch_timeout_s: float = Field(default=10.0, gt=0)
 
     @classmethod
@@ -116,13 +110,8 @@ class EncoderSettings(Limits):
         >>> EncoderSettings.from_environment({"threads": 2}, {"COLPALI_DEVICE": "cpu"}).device
         'cpu'
         """
-        values: dict[str, Any] = {}
-        for name in cls.model_fields:
-            if text := environ.get(ENVIRONMENT_PREFIX + name.upper()):
-                values[name] = text
-        values |= {name: value for name, value in (given or {}).items() if value is not None}
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(combined(cls.model_fields, given, environ))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])

@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from colpali_serve.schemas import ConfigError
-
-ENVIRONMENT_PREFIX = "COLPALI_"
-
-
-def _words(value: object) -> object:
-    """Split what the environment can only hold as one text."""
-    return [w.strip() for w in value.split(",") if w.strip()] if isinstance(value, str) else value
+from colpali_serve.schemas.environment import Words, combined
 
 
 class GatewaySettings(BaseModel):
@@ -54,7 +48,7 @@ class GatewaySettings(BaseModel):
     max_concurrent: int = Field(default=256, ge=1)
     time_limit_s: float = Field(default=600.0, gt=0)
     ready_within_s: float = Field(default=60.0, gt=0)
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    cors_origins: Words = ()
     max_pdf_pages: int = Field(default=1000, ge=1)
     max_pixels: int = Field(default=50_000_000, ge=1)
     pdf_time_limit_s: float = Field(default=20.0, gt=0)
@@ -82,13 +76,8 @@ class GatewaySettings(BaseModel):
         ...     ).cors_origins
         ('http://a', 'http://b')
         """
-        values: dict[str, Any] = {
-            name: text
-            for name in cls.model_fields
-            if (text := environ.get(f"{ENVIRONMENT_PREFIX}{name.upper()}"))
-        }
-        explicit = {name: value for name, value in (given or {}).items() if value is not None}
-        if "api_keys" in explicit:
+        values = combined(cls.model_fields, given, environ)
+        if (given or {}).get("api_keys") is not None:
             # A Flow's YAML travels, and Jina writes it into manifests and logs.
             raise ConfigError(
                 "setting 'api_keys' stands in the Flow, expected COLPALI_API_KEYS in the "
@@ -96,7 +85,7 @@ class GatewaySettings(BaseModel):
                 "api_keys",
             )
         try:
-            return cls.model_validate(values | explicit)
+            return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
