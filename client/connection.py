@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from docarray import DocList
 from colpali_serve.client.failures import TryAgain, advice, find_call, from_call, from_status
 from colpali_serve.client.jina_import import import_jina
 from colpali_serve.client.loop import submit
+from colpali_serve.client.requests import request_message
 from colpali_serve.schemas import (
     ColPaliError,
     ConfigError,
@@ -35,8 +36,6 @@ Document = TypeVar("Document", PageDoc, QueryDoc, ScoreDoc, HeatmapDoc, StoreDoc
 _KINDS = (PageDoc, QueryDoc, ScoreDoc, HeatmapDoc, StoreDoc)
 
 _log = logging.getLogger("colpali_serve.client")
-_silent = logging.getLogger("colpali_serve.client.jina")
-_silent.setLevel(logging.CRITICAL + 1)
 _MAX_BACKOFF_S = 30.0
 _POLL_S = 0.25
 _POLL_TIMEOUT_S = 5.0
@@ -85,14 +84,9 @@ class Connection:
         self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self.address = f"{host}:{port}"
         self._patience = patience
-        jina = import_jina()
-        from jina.excepts import BadServer
-
-        self._bad_server: type[Exception] = BadServer
         self._tls = tls
-        self._jina = jina.Client(host=host, port=port, tls=tls, protocol="grpc", asyncio=True)
-        # Its own prints each failed attempt, retried or not, and is shared by all jina clients.
-        self._jina.logger = _silent
+        # Here, in the caller's thread: in that of the loop it would not get hold of signals.
+        import_jina()
 
     def post(
         self, endpoint: str, documents: Sequence[Document], parameters: Mapping[str, Any]
@@ -107,16 +101,18 @@ class Connection:
         Returns:
             The answer to come; its `result` raises `ColPaliError`.
         """
-        given = {name: value for name, value in parameters.items() if value is not None}
-        return submit(self._post(endpoint, documents, given))
+        return submit(self._post(endpoint, documents, parameters))
 
     async def _post(
-        self, endpoint: str, documents: Sequence[Document], parameters: dict[str, Any]
+        self, endpoint: str, documents: Sequence[Document], parameters: Mapping[str, Any]
     ) -> list[Document]:
+        # Not the type of the first: it may be a class of the caller's own, derived from ours.
+        kind = next(cls for cls in _KINDS if isinstance(documents[0], cls))
+        message = request_message(endpoint, documents, parameters)
         attempt = 0
         while True:
             try:
-                answer = await self._attempt(endpoint, documents, parameters)
+                answer = await self._attempt(endpoint, message, kind)
                 break
             except TryAgain as failure:
                 if attempt >= self._patience.retries:
@@ -133,28 +129,24 @@ class Connection:
             )
         return answer
 
-    async def _attempt(
-        self, endpoint: str, documents: Sequence[Document], parameters: dict[str, Any]
-    ) -> list[Document]:
-        # Not the type of the first: it may be a class of the caller's own, derived from ours.
-        kind: Any = next(cls for cls in _KINDS if isinstance(documents[0], cls))
-        answer: list[Document] = []
+    async def _attempt(self, endpoint: str, message: Any, kind: Any) -> list[Any]:
+        from jina.proto import jina_pb2, jina_pb2_grpc
+
+        answer: list[Any] = []
         try:
-            async for part in self._jina.post(
-                on=endpoint,
-                inputs=DocList[kind](documents),
-                parameters=parameters,
-                request_size=len(documents),
-                return_type=DocList[kind],
-                timeout=self._patience.timeout_s,
-                metadata=self._metadata,
-            ):
-                answer.extend(part)
-        except self._bad_server as error:
-            failure = from_status(error.args[0].status)
-            if isinstance(failure, OverloadedError):
-                raise TryAgain(failure) from None
-            raise failure from None
+            async with self._channel() as channel:
+                async for part in jina_pb2_grpc.JinaRPCStub(channel).Call(
+                    _only(message), timeout=self._patience.timeout_s, metadata=self._metadata
+                ):
+                    status = part.header.status
+                    if status.code == jina_pb2.StatusProto.ERROR:
+                        raise _Refused(from_status(status))
+                    part.document_array_cls = DocList[kind]
+                    answer.extend(part.docs)
+        except _Refused as refused:
+            if isinstance(refused.error, OverloadedError):
+                raise TryAgain(refused.error) from None
+            raise refused.error from None
         except ColPaliError as error:
             raise RemoteError(
                 f"{self.address}: {endpoint} answered with something else than "
@@ -170,6 +162,11 @@ class Connection:
             raise failure from error
         return answer
 
+    def _channel(self) -> Any:
+        from jina.serve.networking.utils import get_grpc_channel
+
+        return get_grpc_channel(self.address, asyncio=True, tls=self._tls)
+
     def ready(self) -> Future[bool]:
         """Ask once whether the gateway and all Executors behind it answer.
 
@@ -183,7 +180,7 @@ class Connection:
 
     async def _ready(self, timeout_s: float) -> bool:
         from jina.proto import jina_pb2, jina_pb2_grpc
-        from jina.serve.networking.utils import get_grpc_channel, send_health_check_async
+        from jina.serve.networking.utils import send_health_check_async
 
         try:
             health = await send_health_check_async(self.address, timeout=timeout_s, tls=self._tls)
@@ -193,7 +190,7 @@ class Connection:
             return False
         # The gateway is well; a dry run tells whether the Executors behind it are.
         try:
-            async with get_grpc_channel(self.address, asyncio=True, tls=self._tls) as channel:
+            async with self._channel() as channel:
                 status = await jina_pb2_grpc.JinaGatewayDryRunRPCStub(channel).dry_run(
                     jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(),
                     timeout=timeout_s,
@@ -216,3 +213,15 @@ class Connection:
                     f"{advice(self.address)}"
                 )
             await asyncio.sleep(_POLL_S)
+
+
+class _Refused(Exception):  # noqa: N818  (it carries the error)
+    """The service answered with an error."""
+
+    def __init__(self, error: ColPaliError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _only(message: Any) -> AsyncIterator[Any]:
+    yield message

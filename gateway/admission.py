@@ -10,6 +10,7 @@ from typing import Any
 
 from colpali_serve.gateway.limits import CALLER, Limits
 from colpali_serve.gateway.metrics import Metrics
+from colpali_serve.gateway.sealed import count_pages
 
 
 class Visit:
@@ -44,12 +45,13 @@ class Visit:
         Raises:
             OverloadedError: The caller has too many requests under way, or all callers too much.
             TooLargeError: The request has too many pages.
+            InvalidInputError: Its documents cannot be read.
         """
         if not self._caller.counted:
             self._places.enter_context(self._limits.slot(self._caller.name))
             held = self._places.enter_context(self._limits.holding())
-            held.add(self._request.proto_with_data.ByteSize())
-        self._limits.check_request(self._request)
+            held.add(self._request.nbytes)
+        self._limits.check_pages(count_pages(self._request))
 
     def end(self, status: str) -> None:
         """Leave the place.

@@ -10,7 +10,7 @@ from typing import Any
 from jina.excepts import InternalNetworkError
 from jina.proto import jina_pb2
 from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
-from jina.types.request.data import SingleDocumentRequest
+from jina.types.request.data import Response, SingleDocumentRequest
 
 from colpali_serve.gateway.admission import Visit
 from colpali_serve.gateway.internals import (
@@ -18,6 +18,7 @@ from colpali_serve.gateway.internals import (
     ResultHandler,
     bound_endpoints,
     executor_names,
+    share_graph,
     wrap_handlers,
 )
 from colpali_serve.gateway.keys import Keys
@@ -39,6 +40,7 @@ from colpali_serve.gateway.redaction import (
     write_status,
 )
 from colpali_serve.gateway.routing import RoutingTable, check_parameters, check_routes
+from colpali_serve.gateway.sealed import keep_sealed, open_head
 from colpali_serve.gateway.settings import GatewaySettings
 from colpali_serve.gateway.versions import package_versions
 from colpali_serve.schemas import EMBED_IMAGES, EMBED_QUERIES, ColPaliError, InvalidInputError
@@ -76,7 +78,9 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
         # Jina has a place for interceptors that trace; None where nothing is traced.
         tracing = kwargs.pop("aio_tracing_client_interceptors", None) or []
         interceptors = [*tracing, CallsOfStreams()]
+        keep_sealed()
         super().__init__(args, logger, aio_tracing_client_interceptors=interceptors, **kwargs)
+        share_graph(self.streamer)
         self._routes = check_routes(routes, executor_names(self.streamer))
         # Without knowledge of the Executors everything is refused; the port is still closed then.
         self._table = RoutingTable({}, {})
@@ -107,6 +111,10 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
     def _guard_request(self, inner: RequestHandler) -> RequestHandler:
         def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
+            try:
+                open_head(request)
+            except ColPaliError as error:
+                return _done(Failure.of(Response(), error)), None
             visit = Visit(request, self.endpoints, self.limits, self.metrics)
             try:
                 visit.admit()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 from colpali_serve.gateway.keys import ANYBODY
 from colpali_serve.gateway.settings import GatewaySettings
@@ -120,14 +119,6 @@ expected at most 1 at a time; try again later
                 f"the request has {count} pages, expected at most {most}; send it in parts"
             )
 
-    def check_request(self, request: Any) -> None:
-        """Refuse a `DataRequest` of too many pages.
-
-        Raises:
-            TooLargeError: It has.
-        """
-        self.check_pages(_pages(request))
-
     def too_slow(self) -> TimeLimitError:
         """Build the error of a request that took too long."""
         return TimeLimitError(
@@ -160,14 +151,3 @@ class Held:
         self._limits.check_bytes(self.size + size)
         self._limits.hold(size)
         self.size += size
-
-
-def _pages(request: Any) -> int:
-    """Count the pages of a request without reading any: documents, or the pages inside them."""
-    documents = request.proto_with_data.data.docs.docs
-    inside = [
-        len(document.data["pages"].doc_array.docs)
-        for document in documents
-        if "pages" in document.data
-    ]
-    return sum(inside) if inside else len(documents)

@@ -3,13 +3,12 @@
 # No `from __future__ import annotations`: docarray builds wire schemas from live annotations.
 from typing import Any, Dict, List, Optional
 
-import numpy as np
 from docarray import BaseDoc, DocList
-from docarray.base_doc.mixins.io import _type_to_protobuf
 from docarray.proto import DocProto
-from docarray.typing import NdArray
+from docarray.typing import ID, NdArray
 from pydantic import ConfigDict, Field, ValidationError
 
+from colpali_serve.schemas import wire
 from colpali_serve.schemas.errors import InvalidInputError
 
 
@@ -20,32 +19,8 @@ class _WireDoc(BaseDoc):
     model_config = ConfigDict(extra="forbid")
 
     def to_protobuf(self) -> Any:
-        """Write the document into a protobuf message, as docarray does.
-
-        docarray makes a message of each part and copies it into the next larger one, half a dozen
-        times over; here every part is written where it belongs.
-        """
-        message = DocProto()
-        self._write(message)
-        return message
-
-    def _write(self, message: Any) -> None:
-        for field, value in self:
-            node = message.data[field]
-            if isinstance(value, np.ndarray):
-                dense = node.ndarray.dense
-                dense.buffer = value.tobytes()
-                dense.shape.extend(value.shape)
-                dense.dtype = value.dtype.str
-                node.type = NdArray._proto_type_name
-            elif isinstance(value, DocList):
-                node.doc_array.SetInParent()  # an empty one is not nothing
-                for item in value:
-                    item._write(node.doc_array.docs.add())
-            elif isinstance(value, bytes):
-                node.blob = value
-            elif value is not None:
-                node.CopyFrom(_type_to_protobuf(value))
+        """Write the document into a protobuf message, as docarray does; see `schemas.wire`."""
+        return DocProto.FromString(bytes(wire.document(self)))
 
     @classmethod
     def from_protobuf(cls, pb_msg: Any) -> Any:
@@ -55,7 +30,8 @@ class _WireDoc(BaseDoc):
             InvalidInputError: A field is unknown or has a value of the wrong kind.
         """
         try:
-            return super().from_protobuf(pb_msg)
+            known = [field for field in pb_msg.data if field in cls.model_fields]
+            return cls(**{field: cls._read(pb_msg.data[field], field) for field in known})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -63,6 +39,14 @@ class _WireDoc(BaseDoc):
         except (ValueError, TypeError):
             # What docarray says of a tensor whose bytes, shape and dtype disagree.
             raise InvalidInputError(f"{cls.__name__}: a field cannot be read") from None
+
+    @classmethod
+    def _read(cls, node: Any, field: str) -> Any:
+        # docarray builds a pydantic validator for every id that it reads; this document's own
+        # looks at it anyway.
+        if node.type == ID._proto_type_name:
+            return node.text
+        return cls._get_content_from_node_proto(node, field)
 
 
 class PageDoc(_WireDoc):

@@ -14,6 +14,7 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 from starlette.requests import Request
 
+from colpali_serve.client.requests import request_message
 from colpali_serve.gateway.limits import Limits
 from colpali_serve.gateway.redaction import InternalError
 from colpali_serve.schemas import (
@@ -61,13 +62,7 @@ class FlowCaller:
         if not documents:
             return []
         kind: Any = DocList[type(documents[0])]
-        message = DataRequest()
-        message.document_array_cls = kind
-        message.data.docs = kind(documents)
-        message.header.exec_endpoint = endpoint
-        given = {name: value for name, value in (parameters or {}).items() if value is not None}
-        if given:
-            message.parameters = given
+        message = request_message(endpoint, documents, parameters or {})
         response = await self._send(message, kind)
         status = response.header.status
         if status.code == jina_pb2.StatusProto.ERROR:

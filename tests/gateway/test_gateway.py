@@ -8,9 +8,9 @@ import pytest
 from docarray import DocList
 from jina.excepts import BadServer
 from jina.proto import jina_pb2, jina_pb2_grpc
-from jina.types.request.data import SingleDocumentRequest
+from jina.types.request.data import DataRequest, SingleDocumentRequest
 
-from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc
+from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc, wire
 from tests.gateway.calls import call, channel, queries, request
 from tests.gateway.executors import SECRET
 
@@ -200,3 +200,40 @@ def test_naming_the_gateway_keeps_jina_from_reporting_home():
     code = "import os, colpali_serve.gateway; os.environ['JINA_OPTOUT_TELEMETRY']"
     environ = {key: os.environ[key] for key in os.environ if key != "JINA_OPTOUT_TELEMETRY"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environ, check=True)
+
+
+def _field(number: int, held: bytes) -> bytes:
+    message = wire.Message()
+    message.add(number, held)
+    return bytes(message)
+
+
+@pytest.mark.parametrize(
+    ("documents", "name"),
+    [
+        # A document that ends behind its list, a field that ends behind its document.
+        (b"\x0a\x7f", "InvalidInputError"),
+        (_field(1, b"\x0a\x7f"), "InvalidInputError"),
+        # What only the Executor reads: content that ends behind its field, and is no UTF-8.
+        (_field(1, _field(1, _field(1, b"text") + _field(2, b"\x0a\x7f"))), "InternalError"),
+        (_field(1, _field(1, _field(1, b"text") + _field(2, _field(1, b"\xff")))), "InternalError"),
+    ],
+)
+def test_bytes_that_are_no_documents_fail_only_their_request(client, documents, name):
+    head = jina_pb2.DataRequestProto()
+    head.header.request_id, head.header.exec_endpoint = "bad", "/embed_queries"
+    bad = head.SerializeToString() + _field(4, _field(1, documents))
+    good = request("/embed_queries", QueryDoc(text="ok"))
+    good.header.request_id = "good"
+    with channel(client) as open_channel:
+        stream = open_channel.stream_stream(
+            "/jina.JinaRPC/Call", request_serializer=bytes, response_deserializer=DataRequest
+        )
+        answers = {
+            answer.header.request_id: answer.header.status
+            for answer in stream(iter([bad, good.proto.SerializeToString()]), timeout=30)
+        }
+    assert answers["bad"].code == jina_pb2.StatusProto.ERROR
+    assert answers["bad"].exception.name == name
+    assert not answers["bad"].exception.stacks
+    assert answers["good"].code != jina_pb2.StatusProto.ERROR

@@ -1,12 +1,19 @@
 """A release of Jina that is built in another way must be noticed at start."""
 
 import asyncio
+import copy
 from types import SimpleNamespace
 
 import pytest
+from jina.serve.runtimes.gateway.graph.topology_graph import TopologyGraph
 from jina.serve.stream import RequestStreamer
 
-from colpali_serve.gateway.internals import bound_endpoints, executor_names, wrap_handlers
+from colpali_serve.gateway.internals import (
+    bound_endpoints,
+    executor_names,
+    share_graph,
+    wrap_handlers,
+)
 from colpali_serve.schemas import ConfigError
 
 
@@ -64,3 +71,38 @@ def test_another_discovery_is_refused():
 
     with pytest.raises(ConfigError, match="_get_endpoints_input_output_models"):
         asyncio.run(main())
+
+
+def graph():
+    description = {
+        "start-gateway": ["encoder"],
+        "encoder": ["ranker"],
+        "ranker": ["end-gateway"],
+    }
+    found = TopologyGraph(description)
+    for node in found.all_nodes:
+        node.endpoints = ["/score"]
+        node._pydantic_models_by_endpoint = {"/score": {"input": object()}}
+    return found
+
+
+def test_copies_of_the_graph_share_what_no_request_changes():
+    given = graph()
+    share_graph(SimpleNamespace(topology_graph=given))
+    one, other = copy.deepcopy(given), copy.deepcopy(given)
+    assert [node.name for node in one.all_nodes] == [node.name for node in given.all_nodes]
+    for mine, yours, first in zip(one.all_nodes, other.all_nodes, given.all_nodes, strict=True):
+        assert mine is not yours
+        assert mine is not first
+        assert mine._pydantic_models_by_endpoint is first._pydantic_models_by_endpoint
+        mine.parts_to_send.append("a request")
+        mine.status = "done"
+        assert (yours.parts_to_send, yours.status) == ([], None)
+    assert all(not node.parts_to_send for node in given.all_nodes)
+    assert copy.deepcopy(one).origin_nodes[0].outgoing_nodes[0].name == "ranker"
+
+
+@pytest.mark.parametrize("given", [SimpleNamespace(), SimpleNamespace(topology_graph=[])])
+def test_a_graph_without_nodes_is_refused(given):
+    with pytest.raises(ConfigError, match=r"does not fit this gateway.*topology_graph"):
+        share_graph(given)
