@@ -69,8 +69,11 @@ def _measure(
 ) -> tuple[str, list[Row], dict[str, object]]:
     data = real_pages(count, kind)
     flow = _ROOT / "flows" / ("rank-cuda.yml" if torch.cuda.is_available() else "rank.yml")
+    # The bars are pages a second of page callers alone, and latencies of queries beside eight.
+    several = [number for number in callers if number > 1]
+    loads = [(number, False) for number in callers] + [(number, True) for number in several[:1]]
     rows = [Row(_BARE), Row(_ENGINE), Row(_STEPS)] + [
-        Row(f"Flow, {number} at once") for number in callers
+        Row(f"Flow, {number} at once{', and queries' * asked}") for number, asked in loads
     ]
     with ExitStack() as stack:
         folder = stack.enter_context(folder_of(name))
@@ -86,8 +89,8 @@ def _measure(
             few = data[: max(4, count // 4)]
             taken = [bare.run(data), engine.run(data), steps.run(few)]
             taken += [
-                under_load(service, data if number > 1 else few, number, with_query=number > 1)
-                for number in callers
+                under_load(service, data if number > 1 else few, number, with_query=asked)
+                for number, asked in loads
             ]
             if repeat:  # the first one warms up
                 for row, one in zip(rows, taken, strict=True):

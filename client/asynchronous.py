@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Self
 
 from colpali_serve.client.base import BaseClient
 from colpali_serve.client.embedding import QueryInput
@@ -147,3 +148,13 @@ class AsyncColPaliClient(BaseClient):
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Return when the service answers; see `ColPaliClient.wait_ready`."""
         await asyncio.wrap_future(self._connection.wait_ready(timeout_s))
+
+    async def aclose(self) -> None:
+        """Close the connection, if it is open; whatever is called later opens another."""
+        await asyncio.wrap_future(self._connection.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
-from colpali_serve.client.base import BaseClient
 from colpali_serve.client.embedding import QueryInput
+from colpali_serve.client.keeping import KeepingClient
 from colpali_serve.client.ranking import check_top_k, ranked
-from colpali_serve.client.resident import drop_steps, list_steps, stacked
-from colpali_serve.client.results import (
-    Heatmap,
-    KeptPage,
-    PageEmbedding,
-    QueryEmbedding,
-    RankedPage,
-    ResidentPages,
-    ResidentScores,
-)
+from colpali_serve.client.results import Heatmap, PageEmbedding, QueryEmbedding, RankedPage
 from colpali_serve.client.scoring import Scores, joined
 from colpali_serve.client.sources import PageInput, Pages
 from colpali_serve.client.steps import run
@@ -25,11 +17,12 @@ from colpali_serve.schemas.compression import EmbeddingDtype, FloatDtype
 from colpali_serve.schemas.parameters import OnError
 
 
-class ColPaliClient(BaseClient):
+class ColPaliClient(KeepingClient):
     """Client of a colpali-serve Flow whose methods return when the work is done.
 
     It may be used from several threads at once, and also where an event loop is running, as in a
-    notebook. It holds no connection between posts, so there is nothing to close.
+    notebook. Its connection is opened when it is needed and closed when it has been idle for a
+    moment; `close`, or a `with` block's end, closes it at once.
 
     Every method raises `ServiceUnavailableError` if the service cannot be reached or is late,
     `OverloadedError` if it stays full, `RemoteError` if it fails in an unknown way, and the
@@ -192,93 +185,6 @@ class ColPaliClient(BaseClient):
         (found,) = run(self._heatmap_steps(query, page, number, all_tokens))
         return found
 
-    def put_pages(
-        self,
-        pages: PagesToScore,
-        *,
-        embedding_dtype: EmbeddingDtype | None = None,
-        pool_factor: int | None = None,
-        on_error: OnError = "raise",
-    ) -> list[KeptPage]:
-        """Have the service keep pages in its memory, so that queries need not bring them along.
-
-        Args:
-            pages: As in `score`: embeddings, or what `embed_pages` takes, which the service embeds
-                and keeps without sending the embeddings back. A page whose id is there already is
-                replaced.
-            embedding_dtype: Form in which they are kept; None leaves it to the service for what
-                it embeds, and keeps embeddings as they are.
-            pool_factor: As in `embed_pages`; not for embeddings.
-            on_error: "raise" stops at the first bad page; posts before it are kept.
-
-        Returns:
-            One result a page, in order.
-
-        Raises:
-            OverloadedError: The service's memory for pages is full.
-            InvalidInputError: Two pages have one name, or a parameter is not allowed.
-            InvalidPageError: As in `embed_pages`.
-            EmbeddingShapeError: As in `score`, or a width that is not that of the pages there.
-        """
-        return list(run(self._put_steps(pages, embedding_dtype, pool_factor, on_error)))
-
-    def drop_pages(self, ids: Sequence[str] | None = None) -> list[str]:
-        """Have the service forget pages.
-
-        Args:
-            ids: Of the pages; None means all that are there.
-
-        Returns:
-            The ids.
-
-        Raises:
-            InvalidInputError: A page is not there.
-        """
-        return list(run(drop_steps(self._connection, ids, self._max_in_flight)))
-
-    def list_pages(self) -> ResidentPages:
-        """Return which pages the service keeps, and the memory that they take."""
-        return next(run(list_steps(self._connection)))
-
-    def score_resident(
-        self, queries: QueriesToScore, ids: Sequence[str] | None = None
-    ) -> ResidentScores:
-        """Score each query against pages that the service keeps.
-
-        Args:
-            queries: As in `score`.
-            ids: Which pages, in which order; None means all that are there.
-
-        Raises:
-            InvalidInputError: A page is not there.
-            InvalidQueryError: A query is bad, or there is none.
-            EmbeddingShapeError: As in `score`.
-        """
-        return stacked(list(run(self._resident_steps(queries, ids, None))))
-
-    def rank_resident(
-        self,
-        queries: QueriesToScore,
-        ids: Sequence[str] | None = None,
-        top_k: int | None = None,
-    ) -> list[list[RankedPage]]:
-        """Rank pages that the service keeps for each query.
-
-        Args:
-            queries: As in `score`.
-            ids: Which pages; None means all that are there.
-            top_k: Length of each ranking; None ranks all of them.
-
-        Returns:
-            For each query its pages, the best first; no pages for a query that failed.
-
-        Raises:
-            InvalidInputError: `top_k` is below 1; otherwise as `score_resident`.
-        """
-        check_top_k(top_k)
-        blocks = run(self._resident_steps(queries, ids, top_k))
-        return [ranking for block in blocks for ranking in ranked(block, top_k)]
-
     def is_ready(self) -> bool:
         """Tell whether the service answers now, with all of its Executors."""
         return self._connection.ready().result()
@@ -298,3 +204,13 @@ class ColPaliClient(BaseClient):
         finally:
             # After Ctrl-C it would go on asking.
             waiting.cancel()
+
+    def close(self) -> None:
+        """Close the connection, if it is open; whatever is called later opens another."""
+        self._connection.close().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

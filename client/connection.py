@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 from docarray import DocList
 
+from colpali_serve.client.channels import Channels
 from colpali_serve.client.failures import TryAgain, advice, find_call, from_call, from_status
 from colpali_serve.client.jina_import import import_jina
 from colpali_serve.client.loop import submit
@@ -63,7 +64,7 @@ class Patience:
 
 
 class Connection:
-    """A service at an address; every post opens and closes its own channel.
+    """A service at an address.
 
     Args:
         host: Name or address.
@@ -85,6 +86,7 @@ class Connection:
         self.address = f"{host}:{port}"
         self._patience = patience
         self._tls = tls
+        self._channels = Channels(self.address, tls)
         # Here, in the caller's thread: in that of the loop it would not get hold of signals.
         import_jina()
 
@@ -134,7 +136,7 @@ class Connection:
 
         answer: list[Any] = []
         try:
-            async with self._channel() as channel:
+            async with self._channels.borrowed() as channel:
                 async for part in jina_pb2_grpc.JinaRPCStub(channel).Call(
                     _only(message), timeout=self._patience.timeout_s, metadata=self._metadata
                 ):
@@ -162,11 +164,6 @@ class Connection:
             raise failure from error
         return answer
 
-    def _channel(self) -> Any:
-        from jina.serve.networking.utils import get_grpc_channel
-
-        return get_grpc_channel(self.address, asyncio=True, tls=self._tls)
-
     def ready(self) -> Future[bool]:
         """Ask once whether the gateway and all Executors behind it answer.
 
@@ -177,6 +174,10 @@ class Connection:
     def wait_ready(self, timeout_s: float) -> Future[None]:
         """Ask again and again; the result raises `ServiceUnavailableError` after `timeout_s`."""
         return submit(self._wait_ready(timeout_s))
+
+    def close(self) -> Future[None]:
+        """Close the channel, if one is open; posts that are under way fail."""
+        return submit(self._channels.close())
 
     async def _ready(self, timeout_s: float) -> bool:
         from jina.proto import jina_pb2, jina_pb2_grpc
@@ -190,7 +191,7 @@ class Connection:
             return False
         # The gateway is well; a dry run tells whether the Executors behind it are.
         try:
-            async with self._channel() as channel:
+            async with self._channels.new() as channel:
                 status = await jina_pb2_grpc.JinaGatewayDryRunRPCStub(channel).dry_run(
                     jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty(),
                     timeout=timeout_s,

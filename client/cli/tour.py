@@ -58,6 +58,8 @@ def tour(
         with _Timer() as rank:
             rankings = client.rank(queries, pages)
         console.print(f"rank    {rank}  {len(queries)} queries, embedded and scored")
+        # gRPC would report the end of an open connection in its own words.
+        client.close()
         with _Timer() as stop, stderr().status("stopping the Flow ..."):
             process.terminate()
             process.wait()
