@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from jina.excepts import InternalNetworkError
-from jina.proto import jina_pb2
-from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
-from jina.types.request.data import Response, SingleDocumentRequest
+from jina.types.request.data import Response
 
 from colpali_serve.gateway.admission import Visit
+from colpali_serve.gateway.discreet import DiscreetRequestHandler
 from colpali_serve.gateway.internals import (
     RequestHandler,
     ResultHandler,
@@ -37,16 +36,14 @@ from colpali_serve.gateway.redaction import (
     redact_network_error,
     redact_status,
     without_documents,
-    write_status,
 )
 from colpali_serve.gateway.routing import RoutingTable, check_parameters, check_routes
 from colpali_serve.gateway.sealed import keep_sealed, open_head
 from colpali_serve.gateway.settings import GatewaySettings
-from colpali_serve.gateway.versions import package_versions
 from colpali_serve.schemas import EMBED_IMAGES, EMBED_QUERIES, ColPaliError, InvalidInputError
 
 
-class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
+class GuardedRequestHandler(DiscreetRequestHandler):
     """Jina's request handler with checks before the Executors and redaction after them.
 
     Args:
@@ -220,48 +217,6 @@ class GuardedRequestHandler(GatewayRequestHandler):  # type: ignore[misc]
 
     # Jina serves the stream by this name, too.
     Call = stream
-
-    async def stream_doc(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        """Refuse to stream one document's answers: no endpoint of this project does so.
-
-        Args:
-            request: The request, with one document.
-            context: gRPC's context.
-
-        Yields:
-            One response, an error.
-        """
-        endpoint = request.header.exec_endpoint
-        response = SingleDocumentRequest()
-        write_status(
-            response.header.status,
-            InvalidInputError(
-                f"endpoint {endpoint!r} does not stream documents, expected a post", endpoint
-            ),
-        )
-        yield response
-
-    async def dry_run(self, empty: Any, context: Any) -> Any:
-        """Send an empty request through the whole Flow.
-
-        Args:
-            empty: No content.
-            context: gRPC's context.
-
-        Returns:
-            The status, redacted where it is an error.
-        """
-        status = await super().dry_run(empty, context)
-        if full := redact_status(status):
-            self.logger.error(f"dry run failed in {full}")
-        return status
-
-    async def _status(self, empty: Any, context: Any) -> Any:
-        # Jina's answer holds its environment variables and the machine's hardware address.
-        info = jina_pb2.JinaInfoProto()
-        for name, text in package_versions().items():
-            info.jina[name] = text
-        return info
 
 
 def _done(response: Any) -> asyncio.Future[Any]:
