@@ -11,7 +11,7 @@ from jina.types.request.data import DataRequest
 from colpali_serve.schemas import QueryDoc
 from tests.flows.processes import HOST
 
-FLOW = """
+GATEWAY = """
 jtype: Flow
 version: '1'
 gateway:
@@ -22,6 +22,8 @@ gateway:
   uses_with:
     routes: {routes}
 executors:
+"""
+FLOW = f"""{GATEWAY}\
   - name: front
     uses: Front
     py_modules: [tests.gateway.executors]
