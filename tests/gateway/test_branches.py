@@ -34,5 +34,6 @@ def test_ways_meet_again_as_behind_jina_s_own_gateway(branching):
         "/embed_queries", queries("a", "b"), return_type=DocList[QueryDoc], request_size=1
     )
     assert sorted(query.text for query in found) == ["a", "b"]
-    # Of documents of one id Jina keeps the last way's.
-    assert [query.tags["seen_by"] for query in found] == [["taker", "back"]] * 2
+    # Of documents of one id Jina keeps those of one way, whichever came last.
+    for query in found:
+        assert query.tags["seen_by"] in (["front", "back"], ["taker", "back"])
