@@ -59,17 +59,20 @@ def frames(data: bytes, item: str) -> int:
     return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
 
-def encode_frame(data: bytes, number: int, item: str) -> bytes:
+def encode_frame(data: bytes, number: int, max_pixels: int, item: str) -> bytes:
     """Encode page `number`, from 0, of a multi-page TIFF as PNG.
 
     Raises:
-        InvalidPageError: It cannot be decoded.
+        InvalidPageError: It cannot be decoded, or has more than `max_pixels` pixels.
     """
     image = open_encoded(data, item)
     try:
         image.seek(number)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise refuse(item, f"its frame is broken ({error})", "a complete TIFF") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise refuse(item, f"image is {width}x{height}", f"at most {max_pixels} pixels")
     return encode_image(image, item)
 
 

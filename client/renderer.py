@@ -20,8 +20,8 @@ from PIL import Image
 
 from colpali_serve.client import overlay
 from colpali_serve.client.images import open_encoded, refuse
-from colpali_serve.client.pdf import iter_pdf
 from colpali_serve.client.reading import Reading, Source
+from colpali_serve.client.sources import iter_content
 from colpali_serve.schemas import InvalidPageError
 
 _MEMORY_BYTES = 3 * 1024**3
@@ -56,26 +56,27 @@ def _work(job: dict[str, Any], content: bytes, answers: BinaryIO) -> None:
         _answer(answers, {"kind": "page"}, _overlay(content, job))
         return
     reading = Reading(job["dpi"], job["max_pages"], job["max_pixels"])
-    sources = iter_pdf(content, job["name"], reading)
+    sources = iter_content(content, job["name"], reading)
     for source in sources if job["only"] is None else _only(sources, job):
         try:
             image = source.load().image or b""
         except InvalidPageError as error:
             _answer(answers, {"kind": "error", "message": error.message, "item": source.id})
         else:
-            _answer(
-                answers, {"kind": "page"}, image, _thumbnail(image, job) if job["side"] else b""
-            )
+            small = _thumbnail(image, job) if job["side"] else b""
+            _answer(answers, {"kind": "page", "item": source.id}, image, small)
 
 
 def _only(sources: Iterator[Source], job: dict[str, Any]) -> Iterator[Source]:
     """One page of a file; what is passed over is not rendered."""
     count = 0
     for count, source in enumerate(sources, 1):
-        # A file that cannot be opened is one source of the file's own name, with its error.
-        if count == job["only"] or source.id == job["name"]:
+        if count == job["only"]:
             yield source
             return
+        if source.id == job["name"]:
+            # A file that cannot be opened is one source of the file's own name, with its error.
+            source.load()
     raise refuse(job["name"], f"page {job['only']} is wanted", f"1 to {count}")
 
 

@@ -87,10 +87,10 @@ def _expand(item: object, name: str, reading: Reading) -> Iterator[Source]:
         case np.ndarray():
             yield Source(name, partial(_page, encode_array, item, name))
         case bytes() | bytearray() | memoryview():
-            yield from _content(bytes(item), name, reading)
+            yield from iter_content(bytes(item), name, reading)
         case str() if item[:5].lower() == "data:":
             try:
-                yield from _content(decode_data_uri(item, name), name, reading)
+                yield from iter_content(decode_data_uri(item, name), name, reading)
             except InvalidPageError as error:
                 yield broken(name, error)
         case str() if item[:8].lower().startswith(("http://", "https://")):
@@ -139,14 +139,26 @@ def _file(path: Path, name: str, reading: Reading) -> Iterator[Source]:
         if _is_pdf(head):
             yield from iter_pdf(path, name, reading)
         elif head.startswith(_TIFF):
-            yield from _content(path.read_bytes(), name, reading)
+            yield from iter_content(path.read_bytes(), name, reading)
         else:
             yield Source(name, partial(_read_image, path, name))
     except OSError as error:
         yield broken(name, refuse(name, f"cannot be read ({error.strerror})", "a readable file"))
 
 
-def _content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
+def has_pages(data: bytes) -> bool:
+    """Tell whether an encoded file may have several pages: a PDF, or a TIFF."""
+    return _is_pdf(data[:_SNIFFED]) or data.startswith(_TIFF)
+
+
+def iter_content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
+    """Name the pages of an encoded image or PDF; what cannot be read yields a source that raises.
+
+    Args:
+        data: The file.
+        name: Of the file; pages of a PDF or of a TIFF of several are called ``name#1`` and so on.
+        reading: Resolution and limits.
+    """
     if _is_pdf(data[:_SNIFFED]):
         yield from iter_pdf(data, name, reading)
         return
@@ -158,9 +170,13 @@ def _content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
     if count == 1:
         yield Source(name, partial(_page, _checked, data, name))
         return
+    if count > reading.max_pdf_pages:
+        yield broken(name, refuse(name, f"{count} pages", f"at most {reading.max_pdf_pages}"))
+        return
     for index in range(count):
         item = f"{name}#{index + 1}"
-        yield Source(item, partial(_page, partial(encode_frame, data, index), item))
+        frame = partial(encode_frame, data, index, reading.max_pixels)
+        yield Source(item, partial(_page, frame, item))
 
 
 def _is_pdf(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The pages of a request: its images, its uploaded images, and the pages of its uploaded PDFs."""
+"""The pages of a request: its images, and those of its uploaded images, PDFs and TIFFs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from colpali_serve.client.sources import has_pages
 from colpali_serve.gateway.http.images import ImageUrl
 from colpali_serve.gateway.http.reading import Upload
 from colpali_serve.gateway.http.rendering import Rendering
 from colpali_serve.gateway.limits import Limits
 from colpali_serve.schemas import InvalidInputError, InvalidPageError, PageDoc, owner
-
-_PDF = b"%PDF-"
-_PDF_WITHIN = 1024
-"""Readers accept a PDF whose mark comes so late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +22,8 @@ class Page:
     """A page of a request, or why it is none.
 
     Attributes:
-        id: Index of the item in the body, or name of the file, with the page's number for PDFs.
+        id: Index of the item in the body, or name of the file, with the page's number where it has
+            several.
         doc: With the image; None where there is an error.
         file: Name of the uploaded file that it comes from, or None.
         number: Of the page in that file, from 1, or None.
@@ -112,7 +110,7 @@ class PageReader:
         Args:
             image: Of the body.
             files: Or one uploaded image or PDF.
-            number: Which page of a PDF, from 1.
+            number: Which page of a PDF or TIFF, from 1.
             dpi: Resolution at which PDFs are rendered.
 
         Returns:
@@ -120,7 +118,7 @@ class PageReader:
 
         Raises:
             InvalidInputError: There is no page, or more than one.
-            InvalidPageError: The PDF is bad, or has no such page.
+            InvalidPageError: The file is bad, or has no such page.
         """
         count = len(files) + (image is not None)
         if count != 1:
@@ -128,7 +126,7 @@ class PageReader:
         if image is not None:
             return _of_url(0, image), _bytes_of(image.url)
         [file] = files
-        if _PDF not in file.content[:_PDF_WITHIN]:
+        if not has_pages(file.content):
             if number > 1:
                 raise InvalidPageError(
                     f"{owner('page', file.name)}: page {number} of an image is wanted, expected 1",
@@ -136,26 +134,25 @@ class PageReader:
                 )
             page = Page(file.name, PageDoc(id=file.name, image=file.content), file.name, 1)
             return page, file.content
-        pages = self._rendering.pdf(file.content, file.name, dpi, only=number)
+        pages = self._rendering.pages(file.content, file.name, dpi, only=number)
         async with aclosing(pages):
             [found] = [page async for page in pages]
         if found.error is not None:
             raise found.error
-        name, content = f"{file.name}#{number}", found.image or b""
+        name, content = found.name, found.image or b""
         return Page(name, PageDoc(id=name, image=content), file.name, number), content
 
     async def _of_file(
         self, file: Upload, dpi: int, thumbnails: bool
     ) -> AsyncGenerator[Page, None]:
-        if _PDF not in file.content[:_PDF_WITHIN]:
+        if not has_pages(file.content):
             page = Page(file.name, PageDoc(id=file.name, image=file.content), file.name, 1)
             small = await self._small(page, file.content) if thumbnails else b""
             yield Page(page.id, page.doc, page.file, page.number, small)
             return
-        async for found in self._rendering.pdf(file.content, file.name, dpi, thumbnails):
-            name = f"{file.name}#{found.number}"
-            doc = None if found.error else PageDoc(id=name, image=found.image)
-            yield Page(name, doc, file.name, found.number, found.thumbnail, found.error)
+        async for found in self._rendering.pages(file.content, file.name, dpi, thumbnails):
+            doc = None if found.error else PageDoc(id=found.name, image=found.image)
+            yield Page(found.name, doc, file.name, found.number, found.thumbnail, found.error)
 
     async def _small(self, page: Page, content: bytes) -> bytes:
         return await self._rendering.thumbnail(content, page.id) if content else b""

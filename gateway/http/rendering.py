@@ -39,12 +39,14 @@ class Rendered:
 
     Attributes:
         number: Of the page, from 1.
+        name: Of the page, ``file#number``; of the file, where it has this page only.
         image: Encoded, or None.
         thumbnail: A small JPEG of it; empty where none was asked for.
         error: Instead of the image.
     """
 
     number: int
+    name: str
     image: bytes | None
     thumbnail: bytes = b""
     error: InvalidPageError | None = None
@@ -67,7 +69,7 @@ class Rendering:
         while self._free:
             await self._free.pop().end()
 
-    async def pdf(
+    async def pages(
         self,
         content: bytes,
         name: str,
@@ -75,7 +77,7 @@ class Rendering:
         thumbnails: bool = False,
         only: int | None = None,
     ) -> AsyncGenerator[Rendered, None]:
-        """Render a PDF page by page, each when the one before it has been taken.
+        """Render a PDF or a TIFF page by page, each when the one before it has been taken.
 
         Args:
             content: The file.
@@ -85,11 +87,11 @@ class Rendering:
             only: Number of the one page that is wanted, from 1.
 
         Yields:
-            A page, or its error; one error alone where the file is no PDF that can be read.
+            A page, or its error; one error alone where the file cannot be read.
         """
         settings = self._settings
         job = {
-            "do": "pdf",
+            "do": "pages",
             "dpi": dpi,
             "side": _THUMBNAIL_SIDE if thumbnails else 0,
             "only": only,
@@ -143,13 +145,13 @@ class Rendering:
                         return
                     number += 1
                     if answer["kind"] == "page":
-                        yield Rendered(number, image, thumbnail)
+                        yield Rendered(number, answer.get("item", name), image, thumbnail)
                     else:
                         error = InvalidPageError(answer["message"], answer["item"])
-                        yield Rendered(number, None, error=error)
+                        yield Rendered(number, f"{name}#{number}", None, error=error)
             except InvalidPageError as error:
                 await renderer.end()
-                yield Rendered(number + 1, None, error=error)
+                yield Rendered(number + 1, f"{name}#{number + 1}", None, error=error)
             finally:
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)

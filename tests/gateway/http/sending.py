@@ -39,6 +39,14 @@ def pdf(pages: int = 2) -> bytes:
         return file.getvalue()
 
 
+def tiff(pages: int = 2) -> bytes:
+    """A TIFF of different pages."""
+    images = [Image.effect_noise((80, 60), 40 + 30 * number) for number in range(pages)]
+    with io.BytesIO() as file:
+        images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+        return file.getvalue()
+
+
 def error(response: httpx.Response, status: int) -> tuple[str, str | None]:
     """Message and item of a refusal; nothing of the server may be in it."""
     assert response.status_code == status, response.text[:300]

@@ -13,7 +13,7 @@ from jina import Client
 
 from colpali_serve.schemas import EMBED_IMAGES, PageDoc
 from tests.gateway.http.conftest import Service
-from tests.gateway.http.sending import error, page, pdf, uri
+from tests.gateway.http.sending import error, page, pdf, tiff, uri
 
 PAGES = [page(1), page(2, (60, 200))]
 ITEMS = [{"url": uri(each)} for each in PAGES]
@@ -99,6 +99,8 @@ def test_files_come_back_with_their_names_and_page_numbers(http: httpx.Client) -
         ("files", ("scans/a.png", PAGES[0], "image/png")),
         ("files", ("b.pdf", pdf(2), "application/pdf")),
         ("files", ("C:\\tmp\\c.bin", PAGES[1], "application/octet-stream")),
+        ("files", ("fax.tif", tiff(2), "image/tiff")),
+        ("files", ("d.tif", tiff(1), "image/tiff")),
     ]
     fields = {"encoding_format": "base64", "dpi": "72"}
     answer = http.post("/embed_images", files=files, data=fields).raise_for_status().json()
@@ -108,6 +110,9 @@ def test_files_come_back_with_their_names_and_page_numbers(http: httpx.Client) -
         (1, "b.pdf#1", "b.pdf", 1),
         (2, "b.pdf#2", "b.pdf", 2),
         (3, "c.bin", "c.bin", 1),
+        (4, "fax.tif#1", "fax.tif", 1),
+        (5, "fax.tif#2", "fax.tif", 2),
+        (6, "d.tif", "d.tif", 1),
     ]
     assert all(unpacked(entry).shape[0] > 10 for entry in answer)
     assert all(len(entry["grid"]) == 2 for entry in answer)

@@ -20,7 +20,7 @@ from PIL import Image
 from colpali_serve.gateway.http import rendering
 from colpali_serve.gateway.http.rendering import Rendered, Rendering
 from colpali_serve.gateway.settings import GatewaySettings
-from tests.gateway.http.sending import page, pdf
+from tests.gateway.http.sending import page, pdf, tiff
 
 
 def with_rendering(
@@ -49,7 +49,7 @@ def children() -> list[int]:
 
 
 async def all_of(ours: Rendering, content: bytes, **options: Any) -> list[Rendered]:
-    return [rendered async for rendered in ours.pdf(content, "a.pdf", 72, **options)]
+    return [rendered async for rendered in ours.pages(content, "a.pdf", 72, **options)]
 
 
 def test_pages_and_thumbnails() -> None:
@@ -72,7 +72,7 @@ def test_pages_and_thumbnails() -> None:
 
 def test_a_renderer_that_was_left_in_the_middle_answers_nobody_else() -> None:
     async def work(ours: Rendering) -> list[Rendered]:
-        async for _ in ours.pdf(pdf(5), "a.pdf", 72):
+        async for _ in ours.pages(pdf(5), "a.pdf", 72):
             break
         await asyncio.sleep(0)
         return await all_of(ours, pdf(1))
@@ -125,11 +125,36 @@ def test_thumbnails_of_what_is_no_image_are_empty() -> None:
     assert small.startswith(b"\xff\xd8")
 
 
+def test_pages_of_a_tiff() -> None:
+    fax = tiff(3)
+
+    async def work(ours: Rendering) -> list[list[Rendered]]:
+        return [
+            await all_of(ours, fax, thumbnails=True),
+            await all_of(ours, fax, only=2),
+            await all_of(ours, tiff(1)),
+            await all_of(ours, tiff(1), only=2),
+            await all_of(ours, fax[:-200]),
+        ]
+
+    (several, second, one, missing, cut), _ = with_rendering(work)
+    assert [page.name for page in several] == ["a.pdf#1", "a.pdf#2", "a.pdf#3"]
+    assert all(page.image and page.thumbnail for page in several)
+    assert [(page.name, page.image) for page in second] == [("a.pdf#2", several[1].image)]
+    assert [page.name for page in one] == ["a.pdf"]
+    assert "page 2 is wanted, expected 1 to 1" in missing[0].error.message
+    assert any(page.error is not None for page in cut)
+
+
 def test_limits_of_pages_and_pixels() -> None:
     pages, _ = with_rendering(lambda ours: all_of(ours, pdf(3)), max_pdf_pages=2)
     assert "the PDF has 3 pages" in pages[0].error.message
     pages, _ = with_rendering(lambda ours: all_of(ours, pdf(2)), max_pixels=10)
     assert all("pixels" in rendered.error.message for rendered in pages)
+    pages, _ = with_rendering(lambda ours: all_of(ours, tiff(3)), max_pdf_pages=2)
+    assert [page.error.message for page in pages] == ["page 'a.pdf': 3 pages, expected at most 2"]
+    pages, _ = with_rendering(lambda ours: all_of(ours, tiff(2)), max_pixels=10)
+    assert all("80x60, expected at most 10" in rendered.error.message for rendered in pages)
 
 
 def test_a_renderer_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
