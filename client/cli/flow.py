@@ -115,7 +115,7 @@ def serve_flow(
             stopper.starting = False
             model = os.environ.get("COLPALI_MODEL")
             served = f"model {model}" if model else "the Flow's own model"
-            text = f"ready on {_addresses(ports)}, {served}, Ctrl-C stops"
+            text = f"ready on {addresses(flow, ports)}, {served}, Ctrl-C stops"
             typer.echo(text, file=sys.__stdout__)
             _watch(stopper)
             flow.close()
@@ -196,8 +196,10 @@ def choose_doors(flow: Any, port: int | None, http_port: int | None) -> dict[str
     return doors
 
 
-def _addresses(doors: dict[str, int]) -> str:
-    return ", ".join(f"{protocol}://0.0.0.0:{port}" for protocol, port in doors.items())
+def addresses(flow: Any, doors: dict[str, int]) -> str:
+    """Say where a Flow's doors are, and whether they are encrypted."""
+    encrypted = "s" if flow.gateway_args.ssl_certfile else ""
+    return ", ".join(f"{name}{encrypted}://0.0.0.0:{port}" for name, port in doors.items())
 
 
 def _stop_at_eof() -> None:

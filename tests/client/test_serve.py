@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jina import Flow
 
 from colpali_serve.client.cli.examples import choose
-from colpali_serve.client.cli.flow import check_port_free, find_flow
+from colpali_serve.client.cli.flow import addresses, check_port_free, find_flow
 from colpali_serve.schemas import ConfigError
 from tests.client.conftest import CLI, FAKE_FLOW, members, wait_for
 from tests.conftest import ROOT
@@ -160,3 +161,10 @@ def test_demo_needs_something_to_look_at(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "examples" / "queries.json").write_text('[{"q": 1}]')
     with pytest.raises(ConfigError, match=r"examples/queries\.json is broken \(KeyError"):
         choose(None, None)
+
+
+@pytest.mark.parametrize(("gateway", "letter"), [({}, ""), ({"ssl_certfile": "a.pem"}, "s")])
+def test_addresses_say_whether_they_are_encrypted(gateway: dict[str, str], letter: str) -> None:
+    flow = Flow.load_config({"jtype": "Flow", "gateway": {"protocol": "grpc", **gateway}})
+    found = addresses(flow, {"grpc": 1, "http": 2})
+    assert found == f"grpc{letter}://0.0.0.0:1, http{letter}://0.0.0.0:2"
