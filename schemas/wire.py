@@ -194,8 +194,10 @@ def count(listed: memoryview, inside: str) -> int:
 def _nodes(doc: memoryview, name: str) -> Iterator[memoryview]:
     """The node of a document's field, in as many entries as the message may have of it."""
     wanted = name.encode()
+    key = _head(_MAP_KEY, len(wanted)) + wanted
     for number, entry, _ in fields(doc):
-        if number == _DATA:
+        # Everybody writes the key first; who does not is looked at more closely.
+        if number == _DATA and (entry[: len(key)] == key or entry[:1] != key[:1]):
             parts = {number: held for number, held, _ in fields(entry)}
             if parts.get(_MAP_KEY, b"") == wanted and _MAP_VALUE in parts:
                 yield parts[_MAP_VALUE]

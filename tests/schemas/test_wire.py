@@ -85,6 +85,17 @@ def test_documents_inside_documents_are_counted(groups: list[list[PageDoc]]) -> 
     assert wire.count(written, "nowhere") == len(groups)
 
 
+def test_the_order_of_key_and_value_does_not_matter() -> None:
+    listed, node, entry, doc = wire.Message(), wire.Message(), wire.Message(), wire.Message()
+    node.add(8, wire.documents([PageDoc(), PageDoc()]))
+    entry.add(2, node)
+    entry.add(1, b"pages")
+    doc.add(1, entry)
+    listed.add(1, doc)
+    assert wire.count(memoryview(bytes(listed)), "pages") == 2
+    assert wire.count(memoryview(bytes(listed)), "page") == 1
+
+
 @given(st.binary(max_size=80))
 def test_what_is_no_message_is_refused_and_never_crashes(junk: bytes) -> None:
     try:
