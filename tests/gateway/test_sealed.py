@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import pytest
 from docarray import DocList
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jina.proto import jina_pb2
 from jina.proto.serializer import DataRequestListProto, DataRequestProto
 from jina.types.request.data import DataRequest
@@ -94,6 +96,21 @@ def test_documents_that_are_none_are_refused():
     open_head(request)
     with pytest.raises(InvalidInputError, match="documents cannot be read"):
         count_pages(request)
+
+
+WRITTEN = bytes(request_message("/score", PAGES, {"n": 1}).buffer)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(WRITTEN) - 1), st.binary(max_size=6), st.integers(0, 6))
+def test_a_damaged_request_is_refused_or_counted(place, junk, dropped):
+    damaged = DataRequest(WRITTEN[:place] + junk + WRITTEN[place + dropped :])
+    try:
+        assert count_pages(damaged) >= 0
+    except InvalidInputError:
+        return
+    # What was let through can be sent on.
+    assert DataRequestProto.SerializeToString(damaged)
 
 
 def test_another_jina_is_refused(monkeypatch):
