@@ -12,12 +12,14 @@ import numpy as np
 from docarray import BaseDoc, DocList
 from docarray.base_doc.mixins.io import _type_to_protobuf
 from docarray.proto import DocListProto, DocProto, NdArrayProto, NodeProto
-from docarray.typing import NdArray
+from docarray.typing import ID, NdArray
 
 _LENGTH_DELIMITED = 2
 _MAP_KEY, _MAP_VALUE = 1, 2
 """An entry of a protobuf map is a message of these two."""
 _FIXED_SIZES = {1: 8, 5: 4}
+_SMALL = tuple(bytes((number,)) for number in range(0x80))
+"""Most of what is written: numbers of one byte."""
 
 
 def _number(message: Any, field: str) -> int:
@@ -32,7 +34,9 @@ def _dense_number(field: str) -> int:
 _DATA = _number(DocProto, "data")
 _DOCS = _number(DocListProto, "docs")
 _DOC, _DOC_ARRAY = _number(NodeProto, "doc"), _number(NodeProto, "doc_array")
-_NDARRAY, _BLOB, _TYPE = (_number(NodeProto, name) for name in ("ndarray", "blob", "type"))
+_NDARRAY, _BLOB, _TEXT, _TYPE = (
+    _number(NodeProto, name) for name in ("ndarray", "blob", "text", "type")
+)
 _DENSE = _number(NdArrayProto, "dense")
 _BUFFER, _SHAPE, _DTYPE = (_dense_number(name) for name in ("buffer", "shape", "dtype"))
 
@@ -114,6 +118,10 @@ def _node(value: Any) -> Message:
         node.add(_DOC, document(value))
     elif isinstance(value, bytes):
         node.add(_BLOB, value)
+    elif type(value) in (str, ID):
+        node.add(_TEXT, value.encode())
+        if type(value) is ID:
+            node.add(_TYPE, ID._proto_type_name.encode())
     elif value is not None:
         node.append(_type_to_protobuf(value).SerializeToString())
     return node
@@ -208,6 +216,8 @@ def _head(field: int, length: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value < len(_SMALL):
+        return _SMALL[value]
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)
