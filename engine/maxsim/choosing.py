@@ -44,11 +44,16 @@ class Trial(NamedTuple):
     queries: list[NDArray[np.float32]]
 
 
-def made_trial(device: torch.device) -> Trial:
-    """Make ragged pages on a device, the same each time; few of them where it is no card."""
+def made_trial(device: torch.device, most: int = _CARD_PAGES) -> Trial:
+    """Make ragged pages on a device, the same each time.
+
+    Args:
+        device: Where; few and short ones where it is no card.
+        most: How many at most.
+    """
     card = device.type == "cuda"
     count, longest = (_CARD_PAGES, _LONGEST) if card else (_OTHER_PAGES, _OTHER_LONGEST)
-    lengths = np.random.default_rng(0).integers(1, longest + 1, count)
+    lengths = np.random.default_rng(0).integers(1, longest + 1, min(count, most))
     generator = torch.Generator(device).manual_seed(0)
 
     def unit(n_vectors: int) -> torch.Tensor:
@@ -73,9 +78,8 @@ def prove(backend: Backend, device: str) -> None:
     Raises:
         ConfigError: It cannot, for example because there is no C compiler for Triton.
     """
-    trial = made_trial(torch.device(device))
     try:
-        _score(backend, trial._replace(pages=trial.pages[:2]), _arithmetic(backend))
+        _score(backend, made_trial(torch.device(device), most=2), _arithmetic(backend))
     except Exception as error:
         raise ConfigError(
             f"MaxSim backend {backend.name!r} does not work on {device!r} "

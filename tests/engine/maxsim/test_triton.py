@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colpali_serve.engine.maxsim import Scorer, choosing
+from colpali_serve.engine.maxsim import Scorer, backends
 from colpali_serve.engine.maxsim.arithmetic import Arithmetic
 from colpali_serve.engine.maxsim.forms import Form, Rows, floats, rows_of
 from colpali_serve.engine.maxsim.ragged import ragged as ragged_pages
@@ -112,18 +112,25 @@ def test_rows_of_the_compiled_kernel() -> None:
 
 
 @interpreted
-def test_it_passes_the_trial_that_decides_on_a_card(caplog: pytest.LogCaptureFixture) -> None:
-    plain, ours = Scorer("torch").backend, Scorer("triton", device="cpu").backend
+def test_it_passes_the_trial_that_decides_on_a_card(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backends, "_fastest", {})
     with caplog.at_level("INFO", "colpali_serve.engine.maxsim"):
-        assert choosing.faster(plain, ours, "cpu") in (plain, ours)
+        names = [backends._on_card(1 << 20, "cpu").name for _ in range(2)]
+    assert names == [*backends._fastest.values()] * 2 and names[0] in ("torch", "triton")
+    assert [record.levelname for record in caplog.records] == ["INFO"], caplog.text
     assert "ms, torch" in caplog.text
 
 
 @compiled
-def test_without_a_card_it_is_refused() -> None:
+def test_without_a_card_it_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     message = "backend 'triton' needs a CUDA card, device is 'cpu', expected 'cuda' or 'cuda:"
     with pytest.raises(ConfigError, match=message):
         Scorer("triton")
+    with caplog.at_level("WARNING", "colpali_serve.engine.maxsim"):
+        assert backends._on_card(1 << 20, "cpu").name == "torch"
+    assert message in caplog.text
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="torch finds no CUDA card"):
             Scorer("triton", device="cuda")
@@ -192,10 +199,10 @@ def test_more_values_than_an_int32_counts() -> None:
 
 @pytest.mark.gpu
 @on_a_card
-def test_auto_takes_what_was_measured_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    from colpali_serve.engine.maxsim import backends
-
-    backends._fastest.clear()
+def test_auto_takes_what_was_measured_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backends, "_fastest", {})
     with caplog.at_level("INFO", "colpali_serve.engine.maxsim"):
         names = {Scorer(device="cuda").backend.name for _ in range(2)}
     assert names == set(backends._fastest.values()) and names <= {"triton", "torch"}
