@@ -74,6 +74,9 @@ def tile(n_vectors: int, dim: int, narrow: bool) -> Tile:
 class TritonBackend:
     """Holds no similarities, only the best one of each query vector with each page.
 
+    The first request for a form, a width and a tile waits for Triton's compiler, unless its cache
+    on disk has them; other numbers are not compiled in.
+
     Args:
         block_bytes: Best similarities that are held at a time.
         device: "cuda" or "cuda:<index>"; pages live there. "cpu" in Triton's interpreter alone,

@@ -88,6 +88,7 @@ def test_best_similarities_are_held_in_parts(block_bytes: int) -> None:
     rng = np.random.default_rng(4)
     queries = [rng.standard_normal((n, 16)).astype(np.float32) for n in (1, 69)]
     pages = [rng.standard_normal((n, 16)).astype(np.float32) for n in (3, 64, 1, 130, 65, 9, 128)]
+    pages = [compress(page * 2**i, "int8") for i, page in enumerate(pages)]
     found = Scorer("triton", "float32", 1, block_bytes, TRITON_DEVICE).score(queries, pages)
     np.testing.assert_allclose(found, double_loop(queries, pages), rtol=1e-5)
 
