@@ -98,9 +98,10 @@ $(VENV)/bench.stamp: $(VENV)/run.stamp pyproject.toml
 	$(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
 
-bench-maxsim: $(VENV)/bench.stamp  ## Measure MaxSim against its peers, and through the Flow (half an hour, one core)
+bench-maxsim: $(VENV)/bench.stamp  ## Measure MaxSim against its peers, and through the Flow (half an hour, one core), and on a card where there is one
 	$(BIN)/python -m benchmarks.maxsim
 	$(BIN)/python -m benchmarks.maxsim_flow
+	$(BIN)/python -m benchmarks.maxsim_card
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache engine/maxsim/_kernel*.so

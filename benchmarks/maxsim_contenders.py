@@ -43,9 +43,9 @@ def contenders() -> list[Contender]:
         Contender("late-interaction-kernels", _late_interaction),
         Contender("maxsim-cpu", _maxsim_cpu),
         Contender("numkong bf16", _numkong),
-        Contender("numpy float32", _ours("numpy", "float32", "float32")),
-        Contender("torch float32", _ours("torch", "float32", "float32")),
-        Contender("torch bfloat16", _ours("torch", "bfloat16", "float16")),
+        Contender("numpy float32", ours("numpy", "float32", "float32")),
+        Contender("torch float32", ours("torch", "float32", "float32")),
+        Contender("torch bfloat16", ours("torch", "bfloat16", "float16")),
     ]
     kernel = load_kernel()
     for instructions in Instructions if kernel else ():
@@ -61,7 +61,7 @@ def contenders() -> list[Contender]:
             if computed not in available or (backend == "amx" and computed == "float32"):
                 continue
             name = f"{backend} {dtype if precision == 'auto' else precision}"
-            found.append(Contender(name, _ours(backend, precision, dtype), f"{backend} {computed}"))
+            found.append(Contender(name, ours(backend, precision, dtype), f"{backend} {computed}"))
     return found
 
 
@@ -69,7 +69,7 @@ def versions() -> dict[str, str]:
     """Of everybody who is installed."""
     found = {}
     for name in ("torch", "numpy", "colpali-engine", "late-interaction-kernels", "maxsim-cpu",
-                 "numkong"):  # fmt: skip
+                 "numkong", "triton", "flash-maxsim"):  # fmt: skip
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -77,9 +77,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _ours(backend: str, precision: str, dtype: Any) -> Callable[[list[Array]], Score]:
+def ours(
+    backend: str, precision: str, dtype: Any, device: str = "cpu"
+) -> Callable[[list[Array]], Score]:
+    """One of our backends with resident pages.
+
+    Args:
+        backend: Which.
+        precision: Of the scores.
+        dtype: Of the pages.
+        device: For triton and torch.
+    """
+
     def prepare(pages: list[Array]) -> Score:
-        store = PageStore(Scorer(backend, precision), _ROOM)  # type: ignore[arg-type]
+        scorer = Scorer(backend, precision, device=device)  # type: ignore[arg-type]
+        store = PageStore(scorer, _ROOM)
         store.put([str(i) for i in range(len(pages))], [compress(page, dtype) for page in pages])
         return lambda queries: store.score(queries).scores
 

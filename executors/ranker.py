@@ -45,16 +45,18 @@ class MaxSimRanker(Executor):
     """Scores queries against pages by late interaction: pages that come along, or resident ones.
 
     Args:
-        backend: What computes scores: "auto", "amx", "avx512", "avx2", "torch" or "numpy".
+        backend: What computes scores: "auto", "amx", "avx512", "avx2", "triton", "torch" or
+            "numpy". On a card "auto" takes "triton" or "torch", whichever is faster there.
         precision: "auto" computes float32 pages in float32, float16 pages in bfloat16 (scores of
             20 were about 0.005 off), int8 and binary pages in int8 (0.03); "float32" computes
             everything in float32, "bfloat16" everything in bfloat16.
         threads: Threads of the compiled kernel. More than one only on cores of its own.
-        device: For the torch backend: "cpu", "cuda" or "cuda:<index>"; resident pages live there.
+        device: For triton and torch: "cpu", "cuda" or "cuda:<index>"; resident pages live there.
         max_resident_mb: Memory for resident pages, in MiB. With 0 there are none, and `/pages/*`
             are not bound: Jina wants every Executor behind this one to bind them, too.
         block_mb: Similarities that a portable backend holds at a time, in MiB, whatever the
-            number of pages; the compiled kernel holds none.
+            number of pages; the compiled kernel holds none, triton the best one of each query
+            vector with each page.
         max_request_items: Queries, and pages, in one request.
         kwargs: Jina's own.
 

@@ -45,7 +45,7 @@ class Rows:
     Attributes:
         values: The array, contiguous: (n_vectors, dim) of float32, float16 or int8; uint16 with
             the bits of bfloat16; uint8 with int8 + 128, or with eight signs each. A tensor of the
-            same shape on its own device for the torch backend.
+            same shape on its own device for torch and triton.
         form: Which.
         n_vectors: At least 1.
         dim: Width of the vectors.

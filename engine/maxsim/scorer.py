@@ -45,7 +45,7 @@ class Scorer:
         precision: How exact; see `Precision`.
         threads: Of the compiled kernel.
         block_bytes: Similarities that a portable backend holds at a time.
-        device: For the torch backend.
+        device: For triton and torch.
 
     Raises:
         ConfigError: The backend or the device is unknown or not there.
@@ -184,7 +184,7 @@ def maxsim(
         precision: How exact; see `Precision`.
         threads: Of the compiled kernel.
         block_bytes: Similarities that a portable backend holds at a time, in bytes.
-        device: For the torch backend.
+        device: For triton and torch.
 
     Returns:
         float32 (n_queries, n_pages).

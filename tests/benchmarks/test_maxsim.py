@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks import maxsim_card
 from benchmarks.maxsim import _measure, _table
 from benchmarks.maxsim_contenders import Contender, contenders
 from benchmarks.maxsim_shapes import SHAPES, TOKENS, Shape, exact, made
@@ -52,3 +54,32 @@ def test_peaks_are_measured_and_shares_are_of_them() -> None:
     name, best = next(iter(peaks.best.items()))
     assert peaks.share(name, best / 2) == pytest.approx(0.5)
     assert peaks.share("nobody's", 1.0) is None
+
+
+def test_without_a_card_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a card")
+    maxsim_card.main()
+    assert capsys.readouterr().out == "MaxSim on a card: there is none here\n"
+
+
+def test_the_table_of_a_card() -> None:
+    """On a CPU: torch and colpali-engine are right, and whoever needs a card says so."""
+    rows = maxsim_card.measure(SMALL, maxsim_card.contenders("cpu"), 2, "cpu")
+    right = {name for name, row in rows.items() if "failure" not in row}
+    assert {"colpali-engine float32", "torch float32", "torch float16", "torch int8"} <= right
+    for name in right - {"torch binary"}:
+        assert rows[name]["error"] < 0.2, name
+    assert rows["triton float16"]["failure"].startswith("ConfigError: MaxSim backend 'triton'")
+    text = maxsim_card.table(SMALL, rows, maxsim_card.copy_bandwidth("cpu", 1 << 20))
+    assert text.count("\n") == 3 + len(rows)
+    assert "| triton float16 | ConfigError: MaxSim backend 'triton' needs a CUDA card" in text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_triton_among_the_others_on_a_card() -> None:
+    rows = maxsim_card.measure(SMALL, maxsim_card.contenders("cuda"), 2, "cuda")
+    assert all("failure" not in row for name, row in rows.items() if "triton" in name)
+    assert rows["triton float32"]["error"] < 1e-5
+    assert rows["triton float16"]["error"] < 0.005

@@ -19,6 +19,7 @@ from colpali_serve.engine.maxsim.native import Instructions, Kernel, NativeBacke
 from colpali_serve.schemas import ConfigError, compress, expand
 from tests.engine.maxsim.compiling import EMULATION, SOURCES, compiled
 from tests.engine.maxsim.exact import Sides, double_loop, magnitudes, ragged
+from tests.engine.maxsim.interpreting import INTERPRETED, TRITON, TRITON_DEVICE
 
 # Relative to what the absolute values sum up to. bfloat16 rounds by 1/256, both factors and, in
 # torch, the product.
@@ -34,7 +35,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     return Kernel(compiled(target, *options, str(SOURCES / "kernel.c")))
 
 
-@pytest.fixture(params=["amx", "emulated amx", "avx512", "avx2", *PORTABLE])
+@pytest.fixture(params=["amx", "emulated amx", "avx512", "avx2", TRITON, *PORTABLE])
 def scorer(request: pytest.FixtureRequest) -> Callable[..., Scorer]:
     """Makes a scorer of one backend; skips where it does not work."""
     name = request.param
@@ -45,8 +46,9 @@ def scorer(request: pytest.FixtureRequest) -> Callable[..., Scorer]:
             kernel = request.getfixturevalue("emulated")
             found.backend = NativeBackend(kernel, Instructions.AMX, threads)
             return found
+        device = TRITON_DEVICE if name == "triton" else "cpu"
         try:
-            return Scorer(name, precision, threads, block_bytes)
+            return Scorer(name, precision, threads, block_bytes, device)
         except ConfigError as error:
             pytest.skip(str(error))
 
@@ -54,7 +56,9 @@ def scorer(request: pytest.FixtureRequest) -> Callable[..., Scorer]:
 
 
 quick = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=15 if INTERPRETED else 40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -168,7 +172,8 @@ def test_unit_vectors_stay_within_the_documented_bounds(scorer: Callable[..., Sc
 
 def test_long_pages_and_queries(scorer: Callable[..., Scorer]) -> None:
     rng = np.random.default_rng(1)
-    queries = [rng.standard_normal((n, 48)).astype(np.float32) for n in (1, 1500, 3)]
+    longest = 200 if INTERPRETED else 1500
+    queries = [rng.standard_normal((n, 48)).astype(np.float32) for n in (1, longest, 3)]
     pages = [rng.standard_normal((n, 48)).astype(np.float32) - 1 for n in (5000, 1, 481, 960, 7)]
     scores = scorer("float32", block_bytes=4096).score(queries, pages)
     expected = np.array(
@@ -237,6 +242,8 @@ def test_a_device_that_is_not_there() -> None:
         pytest.skip("there is a card")
     with pytest.raises(ConfigError, match="torch finds no CUDA card"):
         Scorer("torch", device="cuda")
+    with pytest.raises(ConfigError, match="torch finds no CUDA card"):
+        Scorer(device="cuda")
 
 
 @pytest.mark.gpu

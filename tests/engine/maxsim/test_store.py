@@ -9,11 +9,13 @@ import pytest
 
 from colpali_serve.engine.maxsim import PageStore, Scorer, rows_of
 from colpali_serve.schemas import (
+    ConfigError,
     EmbeddingShapeError,
     InvalidInputError,
     OverloadedError,
     compress,
 )
+from tests.engine.maxsim.interpreting import TRITON, TRITON_DEVICE
 
 MEBIBYTE = 1024**2
 RNG = np.random.default_rng(0)
@@ -21,9 +23,16 @@ QUERIES = [RNG.standard_normal((n, 64)).astype(np.float32) for n in (1, 20)]
 PAGES = {f"p{i}": RNG.standard_normal((n, 64)).astype(np.float16) for i, n in enumerate([40, 1, 7])}
 
 
-@pytest.fixture(params=["auto", "torch", "numpy"])
+@pytest.fixture(params=["auto", TRITON, "torch", "numpy"])
 def store(request: pytest.FixtureRequest) -> PageStore:
-    return filled(Scorer(request.param))
+    return filled(scorer(request.param))
+
+
+def scorer(backend: str, precision: str = "auto") -> Scorer:
+    try:
+        return Scorer(backend, precision, device=TRITON_DEVICE if backend == "triton" else "cpu")
+    except ConfigError as error:
+        pytest.skip(str(error))
 
 
 def filled(scorer: Scorer, max_bytes: int = MEBIBYTE) -> PageStore:
@@ -44,11 +53,12 @@ def test_resident_pages_score_as_pages_that_come_along(store: PageStore) -> None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
-def test_every_form_stays_as_small_as_it_came(dtype: str) -> None:
-    store, page = PageStore(Scorer(), MEBIBYTE), compress(PAGES["p0"], dtype)
+@pytest.mark.parametrize("backend", ["auto", TRITON])
+def test_every_form_stays_as_small_as_it_came(dtype: str, backend: str) -> None:
+    store, page = PageStore(scorer(backend), MEBIBYTE), compress(PAGES["p0"], dtype)
     store.put(["a"], [page])
     assert page.nbytes < store.contents().size_bytes < page.nbytes + 1000
-    expected = Scorer().score_rows(QUERIES, [rows_of(page)])
+    expected = scorer(backend).score_rows(QUERIES, [rows_of(page)])
     np.testing.assert_array_equal(store.score(QUERIES).scores, expected)
 
 
@@ -68,9 +78,9 @@ def test_replacing_and_dropping(store: PageStore) -> None:
     store.put(["a"], [np.ones((1, 8), np.float32)])  # an empty store takes any width
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch", "numpy"])
+@pytest.mark.parametrize("backend", ["auto", TRITON, "torch", "numpy"])
 def test_a_caller_may_reuse_its_array(backend: str) -> None:
-    store = PageStore(Scorer(backend, "float32"), MEBIBYTE)
+    store = PageStore(scorer(backend, "float32"), MEBIBYTE)
     page = np.ones((2, 64), np.float32)
     store.put(["a"], [page])
     expected = store.score(QUERIES).scores
@@ -112,8 +122,9 @@ def test_refusals_change_nothing(call, error: type[Exception], message: str) -> 
     assert store.contents() == before
 
 
-def test_many_threads_at_once() -> None:
-    store, troubles = filled(Scorer(), 64 * MEBIBYTE), []
+@pytest.mark.parametrize("backend", ["auto", TRITON])
+def test_many_threads_at_once(backend: str) -> None:
+    store, troubles = filled(scorer(backend), 64 * MEBIBYTE), []
     alone = {item: store.score(QUERIES, [item]).scores[:, 0] for item in PAGES}
 
     def change(name: str) -> None:
