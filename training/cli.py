@@ -174,6 +174,41 @@ def _judge(
 
 
 @app.command()
+def tune(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Folder of the tuned one.")] = ROOM / ".work/tuned",
+    count: Annotated[int, typer.Option("--pages", help="Real pages to rank.")] = 2000,
+    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 1500,
+    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 1e-3,
+    work: Work = ROOM / ".work",
+    sources: Sources = ROOM / "sources",
+    seed: Seed = 0,
+    workers: Workers = 2,
+    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
+) -> None:
+    """Teach queries alone to find real pages, whose vectors stay as they are."""
+    from colpali_serve.training.learning.setup import prepare_tuning
+
+    with _showing() as progress:
+        workplace = Workplace(work, sources)
+        tuner = prepare_tuning(workplace, progress, checkpoint, out, count, seed, threads, workers)
+        task = progress.add_task("tuning", total=steps)
+        before, losses = tuner.found(), list[float]()
+
+        def report(step: int, loss: float) -> None:
+            progress.update(task, completed=step)
+            losses.append(loss)
+            if step % 50 == 0:
+                mean = sum(losses) / len(losses)
+                progress.console.print(f"{step}: loss {mean:.3f}", highlight=False)
+                losses.clear()
+
+        tuner.run(steps, rate, report)
+        after = tuner.found()
+    typer.echo(f"{out.name}: page found first among those held out, {before:.1%} to {after:.1%}")
+
+
+@app.command()
 def average(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders, the latest last.")],
     out: Annotated[Path, typer.Option(help="Folder of their mean.")] = ROOM / ".work/mean",

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from rich.progress import Progress
 
+from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training import shards
 from colpali_serve.training.learning.crops import CropMaker, Labelled
 from colpali_serve.training.learning.labels import Labeller
+from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.questions import Examples
 from colpali_serve.training.learning.trainer import STATE, Trainer
+from colpali_serve.training.learning.tuning import HELD_OUT, QueryTuner
 from colpali_serve.training.model import architecture, initial
 from colpali_serve.training.pages import printed
 from colpali_serve.training.semantics.asker import Asker
 from colpali_serve.training.workplace import Workplace
+
+# Pages that lie beside each other are each other's hardest rivals.
+_RUN = 20
 
 
 def prepare(
@@ -68,3 +75,55 @@ def prepare(
         seed,
         out,
     )
+
+
+def prepare_tuning(
+    workplace: Workplace,
+    progress: Progress,
+    checkpoint: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    threads: int,
+    workers: int,
+) -> QueryTuner:
+    """A tuner with real pages, embedded.
+
+    Args:
+        workplace: where manuals, text and synonyms are.
+        progress: shows what is being made.
+        checkpoint: what is tuned.
+        out: folder of the tuned checkpoint; if it holds a state, tuning goes on from there.
+        count: pages of manuals, in runs of neighbours.
+        seed: of everything by chance.
+        threads: of torch, 0 for its own choice.
+        workers: processes that print pages.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    pages = [
+        page
+        for path in workplace.prints(progress, workers)
+        for page in shards.read(path).pages()
+        if len(page.words) >= 2
+    ]
+    starts = range(0, len(pages) - _RUN + 1, _RUN)
+    some = random.Random(seed).sample(starts, min(count // _RUN, len(starts)))
+    chosen = [pages[start + place] for start in some for place in range(_RUN)]
+    if len(chosen) <= HELD_OUT:
+        raise ConfigError(f"{len(chosen)} pages, expected more than the {HELD_OUT} held out")
+    model, processor = architecture.load(checkpoint)
+    model = architecture.halved(model)
+    task = progress.add_task("embedding pages", total=len(chosen))
+    vectors = page_vectors(
+        model,
+        architecture.prompt(processor),
+        [page.pixels for page in chosen],
+        checkpoint,
+        out / "vectors",
+        lambda done: progress.advance(task, done),
+    )
+    asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
+    texts = [[word.text for word in page.words] for page in chosen]
+    return QueryTuner(model, processor, vectors, texts, asker, seed, out)

@@ -26,8 +26,6 @@ from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
 from colpali_serve.training.whole_files import whole
 
-_PROMPT = "<bos><bos>Describe the image.\n"
-"""What ColPaliProcessor writes behind the patches of a page."""
 _AHEAD = 3
 _SAVE_EVERY = 250
 STATE = "state.pt"
@@ -83,11 +81,7 @@ class Trainer:
         self._device = next(model.parameters()).device
         self._processor, self._crops, self._questions = processor, crops, questions
         self._seed, self._folder = seed, folder
-        # bfloat16 would round the rotary frequencies too, and with them every position.
-        rotary = model.model.model.language_model.rotary_emb
-        frequencies = rotary.inv_freq.clone()
-        self.model = model.to(torch.bfloat16)
-        rotary.inv_freq = frequencies
+        self.model = architecture.halved(model)
         tokenizer = processor.tokenizer
         # Without the 1152 places and segments that PaliGemma's processor adds: no page shows them.
         self._vocabulary = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False)
@@ -97,8 +91,7 @@ class Trainer:
         self.optimiser = Optimiser(self.model, self.heads)
         self.bank = PatchBank(self._vocabulary, self._device)
         self.memory = PageMemory(self._vocabulary, self._device)
-        ids = tokenizer(_PROMPT, add_special_tokens=False)["input_ids"]
-        self._prompt = torch.tensor(ids, device=self._device)
+        self._prompt = architecture.prompt(processor).to(self._device)
         self._done: set[str] = set()
         self._at = ("", 0)
         self._resume()

@@ -108,3 +108,18 @@ def load(folder: Path) -> tuple[ColPali, ColPaliProcessor]:
     """A checkpoint in float32, for training."""
     model = ColPali.from_pretrained(folder, dtype=torch.float32)
     return model, ColPaliProcessor.from_pretrained(folder)
+
+
+def halved(model: ColPali) -> ColPali:
+    """The model in bfloat16, but for the rotary frequencies: rounded, those move every position."""
+    rotary = model.model.model.language_model.rotary_emb
+    frequencies = rotary.inv_freq.clone()
+    model = model.to(torch.bfloat16)
+    rotary.inv_freq = frequencies
+    return model
+
+
+def prompt(processor: ColPaliProcessor) -> torch.Tensor:
+    """Ids int64 (tokens,) of what the processor writes behind the patches of a page."""
+    ids = processor.tokenizer("<bos><bos>Describe the image.\n", add_special_tokens=False)
+    return torch.tensor(ids["input_ids"])

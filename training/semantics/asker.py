@@ -46,6 +46,11 @@ _QUESTIONS = (
 )  # fmt: skip
 
 
+def words_of(text: Sequence[str]) -> set[str]:
+    """The words of a page in lower case, without what stands around them."""
+    return {found for word in text for found in _WORD.findall(word.lower())}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question and the text that answers it; the texts of one batch are each other's rivals."""
@@ -145,7 +150,7 @@ class Asker:
         elif kind < 0.7:
             topic = self._from_sentence(rng, " ".join(words))
         elif kind < 0.85:
-            return " ".join(self._rare(rng, words, rng.randint(1, 4)))
+            return " ".join(self.rare(rng, words, rng.randint(1, 4)))
         else:
             start = rng.randrange(max(1, len(words) - 5))
             return " ".join(words[start : start + rng.randint(3, 7)])
@@ -168,8 +173,15 @@ class Asker:
         kept = [word for word in words if word.lower() not in FUNCTION_WORDS or rng.random() < 0.5]
         return [word for word in kept if rng.random() < 0.85]
 
-    def _rare(self, rng: random.Random, words: Sequence[str], count: int) -> list[str]:
-        known = {found for word in words for found in _WORD.findall(word.lower()) if len(found) > 3}
+    def rare(self, rng: random.Random, words: Sequence[str], count: int) -> list[str]:
+        """Some of a page's twenty rarest words, in lower case.
+
+        Args:
+            rng: where the choices come from.
+            words: of the page.
+            count: how many, at most.
+        """
+        known = {word for word in words_of(words) if len(word) > 3}
         by_use = sorted(known, key=lambda word: (self._used[word], word))
         return rng.sample(by_use[:20], min(count, len(by_use[:20])))
 

@@ -132,7 +132,7 @@ def test_rare_words_are_the_pages_rarest() -> None:
     many = [Document("s", "", (Section("", common),)) for _ in range(5)]
     unusual = " ".join(f"unusual{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
     made = Asker([*many, Document("s", "", (Section("", f"{common} {unusual}"),))], {})
-    found = made._rare(random.Random(0), f"{common} {unusual}".split(), 4)
+    found = made.rare(random.Random(0), f"{common} {unusual}".split(), 4)
     assert len(found) == 4
     assert all(word.startswith("unusual") for word in found)
 

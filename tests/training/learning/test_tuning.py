@@ -1,0 +1,127 @@
+"""Queries learn to find pages, and the pages stay as they are."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from colpali_serve.training.learning import tuning
+from colpali_serve.training.learning.page_vectors import page_vectors
+from colpali_serve.training.learning.tuning import STATE, QueryTuner
+from colpali_serve.training.model import architecture, initial
+from colpali_serve.training.pages.fonts import Fonts
+from colpali_serve.training.pages.generator import PageMaker
+from colpali_serve.training.pages.seeing import Page
+from colpali_serve.training.semantics.asker import Asker
+from tests.training import materials
+
+HELD_OUT = 2
+
+
+@cache
+def pages(face: Path) -> tuple[Page, ...]:
+    maker = PageMaker(materials.said(), Fonts((face,), ()), 0, scans=0.0)
+    return tuple(maker.page("article", points=14) for _ in range(6))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    model, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
+    initial.initialise(model, 0)
+    architecture.save(model, processor, tmp_path / "before")
+    return tmp_path / "before"
+
+
+def vectors_of(checkpoint: Path, face: Path, kept: Path) -> Tensor:
+    model, processor = architecture.load(checkpoint)
+    pixels = [page.pixels for page in pages(face)]
+    prompt = architecture.prompt(processor)
+    return page_vectors(
+        architecture.halved(model), prompt, pixels, checkpoint, kept, lambda _: None
+    )
+
+
+def tuner(checkpoint: Path, face: Path, folder: Path) -> QueryTuner:
+    folder.mkdir(exist_ok=True)
+    model, processor = architecture.load(checkpoint)
+    texts = [[word.text for word in page.words] for page in pages(face)]
+    vectors = vectors_of(checkpoint, face, folder)
+    asker = Asker(materials.documents(), {})
+    halved = architecture.halved(model)
+    return QueryTuner(halved, processor, vectors, texts, asker, 0, folder)
+
+
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "HELD_OUT", HELD_OUT)
+
+
+def test_queries_learn_and_pages_do_not_change(
+    checkpoint: Path, face: Path, tmp_path: Path
+) -> None:
+    made = tuner(checkpoint, face, tmp_path / "after")
+    losses: list[float] = []
+    made.run(40, 2e-3, lambda _, loss: losses.append(loss))
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert 0 <= made.found() <= 1
+    before = vectors_of(checkpoint, face, tmp_path)
+    assert torch.equal(vectors_of(tmp_path / "after", face, tmp_path), before)
+    first, last = (architecture.load(folder)[0].state_dict() for folder in (
+        checkpoint, tmp_path / "after",
+    ))  # fmt: skip
+    changed = {name for name, weights in last.items() if not torch.equal(weights, first[name])}
+    assert changed == {"model.model.language_model.embed_tokens.weight"}
+
+
+def test_tuning_goes_on_as_if_it_had_not_stopped(
+    checkpoint: Path, face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_SAVE_EVERY", 3)
+
+    def losses(folder: Path, stop: int | None = None) -> list[float]:
+        found: list[float] = []
+
+        def report(step: int, loss: float) -> None:
+            found.append(loss)
+            if step == stop:
+                raise KeyboardInterrupt
+
+        with suppress(KeyboardInterrupt):
+            tuner(checkpoint, face, folder).run(6, 1e-3, report)
+        return found
+
+    whole = losses(tmp_path / "whole")
+    # It stops in its fifth step; the state is that behind the third.
+    assert losses(tmp_path / "parts", stop=5) == whole[:5]
+    assert (tmp_path / "parts" / STATE).exists()
+    assert losses(tmp_path / "parts") == pytest.approx(whole[3:], abs=1e-6)
+
+
+def test_vectors_are_kept_and_read_again(checkpoint: Path, face: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    first = vectors_of(checkpoint, face, kept)
+    files = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert first.shape[0] == len(pages(face)) and first.dtype == torch.bfloat16
+    assert torch.equal(vectors_of(checkpoint, face, kept), first)
+    assert files == {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+
+
+def test_a_page_that_shows_all_words_of_a_query_is_no_rival(
+    checkpoint: Path, face: Path, tmp_path: Path
+) -> None:
+    made = tuner(checkpoint, face, tmp_path / "after")
+    made._texts = [["alpha", "Beta"], ["alpha", "beta", "gamma"], ["delta"]]
+    made._words = [{"alpha", "beta"}, {"alpha", "beta", "gamma"}, {"delta"}]
+    made._queries = lambda _, text: [([7], {word.lower() for word in text})]  # type: ignore[method-assign]
+    batch = made._batch(random.Random(0), range(3), 3)
+    rows = {page: row for row, page in enumerate(batch.pages)}
+    also = batch.also.tolist()
+    assert also[rows[0]][rows[1]]
+    assert not also[rows[1]][rows[0]]
+    assert not any(also[row][row] for row in range(len(rows)))

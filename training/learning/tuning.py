@@ -1,0 +1,219 @@
+"""Queries learn alone, against pages that stay as they are.
+
+A page's vectors do not depend on the table of token embeddings, but for the few tokens of its
+prompt. With those left alone, the table can learn while every page keeps its vectors to the bit: a
+page is embedded once, and a query is ranked against dozens of real ones for the price of a matrix
+product.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+from colpali_engine.models import ColPali, ColPaliProcessor
+from torch import Tensor
+
+from colpali_serve.training.learning.asked import LONGEST_QUESTION, padded
+from colpali_serve.training.model import architecture, forward
+from colpali_serve.training.seeds import seeded
+from colpali_serve.training.semantics.asker import Asker, words_of
+from colpali_serve.training.whole_files import whole
+
+STATE = "tuning.pt"
+HELD_OUT = 100
+"""The last pages are never learned from: what is found on them is what the rest is good for."""
+_PAGES, _NEIGHBOURS, _QUERIES = 32, 4, 2
+# Of the queries: questions, words that are rare, and the rest phrases.
+_QUESTIONS, _WORDS = 0.4, 0.3
+_WARMUP, _SAVE_EVERY = 30, 250
+_NEVER = -1e4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries about some pages.
+
+    Attributes:
+        pages: their numbers.
+        ids: int64 (queries, length).
+        mask: bool (queries, length), true for real tokens.
+        answer: int64 (queries,): which of `pages` each is about.
+        also: bool (queries, pages): others that show all of its words.
+    """
+
+    pages: list[int]
+    ids: Tensor
+    mask: Tensor
+    answer: Tensor
+    also: Tensor
+
+
+class QueryTuner:
+    """Teaches the table of token embeddings.
+
+    Args:
+        model: bfloat16, of a trained checkpoint; only its table changes.
+        processor: saved with it.
+        vectors: bfloat16 (pages, vectors, dim): pages as the model embeds them, those of one
+            manual one after another.
+        texts: the words of each page, in reading order.
+        asker: asks about them.
+        seed: of everything by chance.
+        folder: where the checkpoint is written, and the state to go on from.
+    """
+
+    def __init__(
+        self,
+        model: ColPali,
+        processor: ColPaliProcessor,
+        vectors: Tensor,
+        texts: Sequence[Sequence[str]],
+        asker: Asker,
+        seed: int,
+        folder: Path,
+    ) -> None:
+        self._model, self._processor, self._vectors = model, processor, vectors
+        self._texts, self._words = texts, [words_of(text) for text in texts]
+        self._asker, self._seed, self._folder = asker, seed, folder
+        tokenizer = processor.tokenizer
+        self._core = tokenizer.backend_tokenizer
+        self._pad, self._bos = int(tokenizer.pad_token_id), int(tokenizer.bos_token_id)
+        model.requires_grad_(False)
+        self._table = model.model.model.language_model.embed_tokens.weight.requires_grad_(True)
+        self._start = self._table.detach().float().clone()
+        self._kept = torch.unique(architecture.prompt(processor))
+        self._master = torch.nn.Parameter(self._start.clone())
+        self._scale = torch.nn.Parameter(torch.tensor(4.0).log())
+        self._optimiser = torch.optim.AdamW(
+            [self._master, self._scale], betas=(0.9, 0.98), weight_decay=0.0
+        )
+        self.step = 0
+        self._resume()
+
+    def run(self, steps: int, rate: float, report: Callable[[int, float], None]) -> None:
+        """Train, from where the folder's state left off.
+
+        Args:
+            steps: in all.
+            rate: learning rate at first; it falls to nothing in a straight line.
+            report: called after each step with its number and its loss.
+        """
+        learned = len(self._texts) - HELD_OUT
+        for step in range(self.step, steps):
+            rng = random.Random(seeded(self._seed, "tuning", step))
+            loss, _ = self._loss(self._batch(rng, range(learned), _NEIGHBOURS))
+            torch.autograd.backward(loss)
+            assert self._table.grad is not None
+            self._master.grad, self._table.grad = self._table.grad.float(), None
+            warm = min(1.0, (step + 1) / _WARMUP)
+            self._optimiser.param_groups[0]["lr"] = rate * warm * (1 - step / steps)
+            self._optimiser.step()
+            self._optimiser.zero_grad()
+            self._round()
+            self.step = step + 1
+            report(self.step, float(loss.detach()))
+            if self.step % _SAVE_EVERY == 0 or self.step == steps:
+                self.save()
+
+    @torch.no_grad()
+    def found(self) -> float:
+        """The share of queries about pages held out that find their page first among those."""
+        rng = random.Random(self._seed)
+        first = len(self._texts) - HELD_OUT
+        batches = [self._batch(rng, range(first, len(self._texts)), HELD_OUT) for _ in range(4)]
+        return sum(self._loss(batch)[1] for batch in batches) / len(batches)
+
+    def _batch(self, rng: random.Random, among: range, neighbours: int) -> Batch:
+        pages: list[int] = []
+        while len(pages) < min(_PAGES * (1 + (neighbours > _NEIGHBOURS)), len(among)):
+            start = rng.choice(among)
+            near = range(start, min(start + neighbours, among.stop))
+            pages += [page for page in near if page not in pages]
+        pages = pages[: 2 * _PAGES]
+        asked = [
+            (row, *query)
+            for row, page in enumerate(pages)
+            for query in self._queries(rng, self._texts[page])
+        ]
+        ids, mask = padded([query for _, query, _ in asked], self._bos, self._pad)
+        also = [
+            [bool(words) and row != own and words <= self._words[page]
+             for row, page in enumerate(pages)]
+            for own, _, words in asked
+        ]  # fmt: skip
+        return Batch(
+            pages, ids, mask, torch.tensor([own for own, _, _ in asked]), torch.tensor(also)
+        )
+
+    def _queries(self, rng: random.Random, text: Sequence[str]) -> list[tuple[list[int], set[str]]]:
+        """Tokens of queries about a page, and the words that other pages may answer them with."""
+        found = []
+        for _ in range(_QUERIES):
+            kind, words = rng.random(), set[str]()
+            if kind < _QUESTIONS:
+                query = self._asker.question(rng, text)
+            else:
+                if kind < _QUESTIONS + _WORDS:
+                    chosen = self._asker.rare(rng, text, rng.choice([1, 2, 3, 3, 3]))
+                else:
+                    start = rng.randrange(max(1, len(text) - 5))
+                    chosen = list(text[start : start + rng.randint(3, 7)])
+                query, words = " ".join(chosen).lower(), words_of(chosen)
+            ids = self._core.encode(query, add_special_tokens=False).ids[:LONGEST_QUESTION]
+            if ids:
+                found.append((list(ids), words))
+        return found
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, float]:
+        queries = forward.ask(self._model, batch.ids, batch.mask)
+        flat = batch.mask.flatten().nonzero()[:, 0]
+        tokens = queries.flatten(0, 1)[flat]
+        with torch.no_grad():
+            # Which vector of a page is a token's best moves little in a step; pages one by one,
+            # so that no more than one page's similarities are held.
+            columns = tokens.to(torch.bfloat16).T.contiguous()
+            nearest = [
+                page[(page @ columns).max(0).indices]
+                for page in (self._vectors[number] for number in batch.pages)
+            ]
+        best = torch.einsum("td,tpd->tp", tokens, torch.stack(nearest, 1).float())
+        scores = best.new_zeros(len(batch.ids), len(batch.pages))
+        scores = scores.index_add(0, flat // batch.ids.shape[1], best)
+        logits = (scores * self._scale.exp()).masked_fill(batch.also, _NEVER)
+        right = (logits.argmax(1) == batch.answer).float().mean()
+        return F.cross_entropy(logits, batch.answer), float(right)
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        """Take the master's values over into the table, but for what pages have of it."""
+        self._master[self._kept] = self._start[self._kept]
+        self._table.copy_(self._master)
+
+    def save(self) -> None:
+        """Write the checkpoint, and all that is needed to go on from it."""
+        architecture.save(self._model, self._processor, self._folder)
+        state = {
+            "step": self.step,
+            "master": self._master.detach(),
+            "scale": self._scale.detach(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        with whole(self._folder / STATE) as unfinished:
+            torch.save(state, unfinished)
+
+    @torch.no_grad()
+    def _resume(self) -> None:
+        path = self._folder / STATE
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.step = int(state["step"])
+        self._master.copy_(state["master"])
+        self._scale.copy_(state["scale"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._round()
