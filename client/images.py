@@ -15,6 +15,9 @@ from colpali_serve.client.png import encode_png
 from colpali_serve.schemas import InvalidPageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
+SNIFFED = 1024
+"""Bytes of a file that tell what it is."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXPECTED = "PNG, JPEG, WebP, TIFF, GIF, BMP or PDF"
 _SHAPES = "(height, width), (height, width, 3) or (height, width, 4)"
 
@@ -51,6 +54,22 @@ def open_encoded(data: bytes, item: str) -> Image.Image:
         raise refuse(item, f"too many pixels ({error})", "a smaller image") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise refuse(item, f"the header is broken ({error})", EXPECTED) from error
+
+
+def is_pdf(data: bytes) -> bool:
+    """Tell whether a file, or its first `SNIFFED` bytes, is a PDF."""
+    # Readers accept bytes before the signature, and some writers put a few there.
+    return b"%PDF-" in data[:SNIFFED]
+
+
+def is_tiff(data: bytes) -> bool:
+    """Tell whether a file, or its first bytes, is a TIFF."""
+    return data.startswith(_TIFF)
+
+
+def has_pages(data: bytes) -> bool:
+    """Tell whether an encoded file may have several pages: a PDF, or a TIFF."""
+    return is_pdf(data) or is_tiff(data)
 
 
 def frames(data: bytes, item: str) -> int:

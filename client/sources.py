@@ -15,11 +15,14 @@ from PIL import Image
 from colpali_serve.client.folders import SUFFIXES, walk
 from colpali_serve.client.images import (
     EXPECTED,
+    SNIFFED,
     decode_data_uri,
     encode_array,
     encode_frame,
     encode_image,
     frames,
+    is_pdf,
+    is_tiff,
     open_encoded,
     refuse,
 )
@@ -34,8 +37,6 @@ Pages: TypeAlias = "PageInput | Iterable[PageInput]"
 
 SINGLE = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, PageDoc)
 _TYPES = "a path, a folder, a data URI, bytes, a PIL image, a uint8 array or a PageDoc"
-_SNIFFED = 1024
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_pages(pages: Pages, reading: Reading, keep: bool) -> Iterator[PageDoc]:
@@ -135,20 +136,15 @@ def _readable(name: str) -> str:
 def _file(path: Path, name: str, reading: Reading) -> Iterator[Source]:
     try:
         with path.open("rb") as file:
-            head = file.read(_SNIFFED)
-        if _is_pdf(head):
+            head = file.read(SNIFFED)
+        if is_pdf(head):
             yield from iter_pdf(path, name, reading)
-        elif head.startswith(_TIFF):
+        elif is_tiff(head):
             yield from iter_content(path.read_bytes(), name, reading)
         else:
             yield Source(name, partial(_read_image, path, name))
     except OSError as error:
         yield broken(name, refuse(name, f"cannot be read ({error.strerror})", "a readable file"))
-
-
-def has_pages(data: bytes) -> bool:
-    """Tell whether an encoded file may have several pages: a PDF, or a TIFF."""
-    return _is_pdf(data[:_SNIFFED]) or data.startswith(_TIFF)
 
 
 def iter_content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
@@ -159,11 +155,11 @@ def iter_content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
         name: Of the file; pages of a PDF or of a TIFF of several are called ``name#1`` and so on.
         reading: Resolution and limits.
     """
-    if _is_pdf(data[:_SNIFFED]):
+    if is_pdf(data):
         yield from iter_pdf(data, name, reading)
         return
     try:
-        count = frames(data, name) if data.startswith(_TIFF) else 1
+        count = frames(data, name) if is_tiff(data) else 1
     except InvalidPageError as error:
         yield broken(name, error)
         return
@@ -177,11 +173,6 @@ def iter_content(data: bytes, name: str, reading: Reading) -> Iterator[Source]:
         item = f"{name}#{index + 1}"
         frame = partial(encode_frame, data, index, reading.max_pixels)
         yield Source(item, partial(_page, frame, item))
-
-
-def _is_pdf(head: bytes) -> bool:
-    # Readers accept bytes before the signature, and some writers put a few there.
-    return b"%PDF-" in head
 
 
 def _read_image(path: Path, name: str) -> PageDoc:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from colpali_serve.client.sources import has_pages
+from colpali_serve.client.images import has_pages
 from colpali_serve.gateway.http.images import ImageUrl
 from colpali_serve.gateway.http.reading import Upload
 from colpali_serve.gateway.http.rendering import Rendering
