@@ -31,7 +31,7 @@ class Channels:
 
     @contextlib.asynccontextmanager
     async def borrowed(self) -> AsyncIterator[Any]:
-        """Yield a channel; a block that fails with UNAVAILABLE is the last one that uses it.
+        """Yield a channel; a block that fails is the last one that uses it.
 
         gRPC waits longer and longer before it tries an address again that did not answer, whoever
         asks; a new channel tries at once.

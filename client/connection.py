@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -132,37 +132,44 @@ class Connection:
         return answer
 
     async def _attempt(self, endpoint: str, message: Any, kind: Any) -> list[Any]:
-        from jina.proto import jina_pb2, jina_pb2_grpc
+        from jina.proto import jina_pb2_grpc
 
-        answer: list[Any] = []
         try:
             async with self._channels.borrowed() as channel:
-                async for part in jina_pb2_grpc.JinaRPCStub(channel).Call(
-                    _only(message), timeout=self._patience.timeout_s, metadata=self._metadata
-                ):
-                    status = part.header.status
-                    if status.code == jina_pb2.StatusProto.ERROR:
-                        raise _Refused(from_status(status))
-                    part.document_array_cls = DocList[kind]
-                    answer.extend(part.docs)
-        except _Refused as refused:
-            if isinstance(refused.error, OverloadedError):
-                raise TryAgain(refused.error) from None
-            raise refused.error from None
+                # A refusal is an answer, too: the channel has done its work.
+                call = jina_pb2_grpc.JinaRPCStub(channel).Call(
+                    [message], timeout=self._patience.timeout_s, metadata=self._metadata
+                )
+                parts = [part async for part in call]
+        except Exception as error:
+            failure = from_call(error, self.address, self._patience.timeout_s)
+            found = find_call(error)
+            if isinstance(failure, OverloadedError) or (
+                found is not None and found.code() == grpc.StatusCode.UNAVAILABLE
+            ):
+                raise TryAgain(failure) from error
+            raise failure from error
+        return [document for part in parts for document in self._documents(endpoint, part, kind)]
+
+    def _documents(self, endpoint: str, part: Any, kind: Any) -> list[Any]:
+        from jina.proto import jina_pb2
+
+        try:
+            status = part.header.status
+            if status.code != jina_pb2.StatusProto.ERROR:
+                part.document_array_cls = DocList[kind]
+                return list(part.docs)
         except ColPaliError as error:
             raise RemoteError(
                 f"{self.address}: {endpoint} answered with something else than "
                 f"{kind.__name__}: {error.message}"
             ) from error
         except Exception as error:
-            failure = from_call(error, self.address, self._patience.timeout_s)
-            call = find_call(error)
-            if isinstance(failure, OverloadedError) or (
-                call is not None and call.code() == grpc.StatusCode.UNAVAILABLE
-            ):
-                raise TryAgain(failure) from error
-            raise failure from error
-        return answer
+            raise from_call(error, self.address, self._patience.timeout_s) from error
+        refusal = from_status(status)
+        if isinstance(refusal, OverloadedError):
+            raise TryAgain(refusal) from None
+        raise refusal from None
 
     def ready(self) -> Future[bool]:
         """Ask once whether the gateway and all Executors behind it answer.
@@ -214,15 +221,3 @@ class Connection:
                     f"{advice(self.address)}"
                 )
             await asyncio.sleep(_POLL_S)
-
-
-class _Refused(Exception):  # noqa: N818  (it carries the error)
-    """The service answered with an error."""
-
-    def __init__(self, error: ColPaliError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-async def _only(message: Any) -> AsyncIterator[Any]:
-    yield message

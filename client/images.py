@@ -78,6 +78,17 @@ def frames(data: bytes, item: str) -> int:
     return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
 
+def check_pixels(image: Image.Image, most: int, item: str) -> None:
+    """Refuse an image that is too large.
+
+    Raises:
+        InvalidPageError: It has more than `most` pixels.
+    """
+    width, height = image.size
+    if width * height > most:
+        raise refuse(item, f"image is {width}x{height}", f"at most {most} pixels")
+
+
 def encode_frame(data: bytes, number: int, max_pixels: int, item: str) -> bytes:
     """Encode page `number`, from 0, of a multi-page TIFF as PNG.
 
@@ -89,9 +100,7 @@ def encode_frame(data: bytes, number: int, max_pixels: int, item: str) -> bytes:
         image.seek(number)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise refuse(item, f"its frame is broken ({error})", "a complete TIFF") from error
-    width, height = image.size
-    if width * height > max_pixels:
-        raise refuse(item, f"image is {width}x{height}", f"at most {max_pixels} pixels")
+    check_pixels(image, max_pixels, item)
     return encode_image(image, item)
 
 

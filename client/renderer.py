@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from colpali_serve.client import overlay
-from colpali_serve.client.images import open_encoded, refuse
+from colpali_serve.client.images import check_pixels, open_encoded, refuse
 from colpali_serve.client.reading import Reading, Source
 from colpali_serve.client.sources import iter_content
 from colpali_serve.schemas import InvalidPageError
@@ -82,22 +82,15 @@ def _only(sources: Iterator[Source], job: dict[str, Any]) -> Iterator[Source]:
 
 def _overlay(content: bytes, job: dict[str, Any]) -> bytes:
     name = job["name"]
-    width, height = open_encoded(content, name).size
-    _check_pixels(width, height, job)
+    check_pixels(open_encoded(content, name), job["max_pixels"], name)
     page = overlay.open_page(content, name)
     return overlay.encode(overlay.draw(page, np.array(job["warmth"], np.float32)))
-
-
-def _check_pixels(width: int, height: int, job: dict[str, Any]) -> None:
-    most = job["max_pixels"]
-    if width * height > most:
-        raise refuse(job["name"], f"image is {width}x{height}", f"at most {most} pixels")
 
 
 def _thumbnail(content: bytes, job: dict[str, Any]) -> bytes:
     name = job["name"]
     image = open_encoded(content, name)
-    _check_pixels(*image.size, job)
+    check_pixels(image, job["max_pixels"], name)
     try:
         # JPEG decodes to a small size at once.
         image.draft("RGB", (job["side"], job["side"]))

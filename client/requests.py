@@ -30,12 +30,8 @@ def request_message(endpoint: str, documents: Sequence[Any], parameters: Mapping
     if given:
         head.parameters.update(given)
     content = wire.Message()
-    content.add(_number(head.data, "docs"), wire.documents(documents))
+    content.add(wire.number_of("docs", head.data.DESCRIPTOR), wire.documents(documents))
     message = wire.Message()
     message.append(head.SerializeToString())
-    message.add(_number(head, "data"), content)
+    message.add(wire.number_of("data", head.DESCRIPTOR), content)
     return DataRequest(bytes(message))
-
-
-def _number(message: Any, field: str) -> int:
-    return int(message.DESCRIPTOR.fields_by_name[field].number)

@@ -17,8 +17,8 @@ from jina.types.request.data import DataRequest
 
 from colpali_serve.schemas import ConfigError, InvalidInputError, wire
 
-_DATA = jina_pb2.DataRequestProto.DESCRIPTOR.fields_by_name["data"]
-_DOCS = _DATA.message_type.fields_by_name["docs"].number
+_DATA = wire.number_of("data", jina_pb2.DataRequestProto.DESCRIPTOR)
+_DOCS = wire.number_of("docs", jina_pb2.DataRequestProto.DataContentProto.DESCRIPTOR)
 _PATCHED = ("_decompress", "_decompress_wo_data", "to_bytes", "nbytes")
 
 
@@ -89,7 +89,7 @@ def _open_head(self: Any) -> None:
     head: list[memoryview] = []
     sealed: list[memoryview] = []
     for number, _, field in wire.fields(memoryview(self.buffer)):
-        (sealed if number == _DATA.number else head).append(field)
+        (sealed if number == _DATA else head).append(field)
     self._pb_body = jina_pb2.DataRequestProtoWoData.FromString(b"".join(head))
     self.sealed, self.buffer = tuple(sealed), None
 

@@ -22,23 +22,20 @@ _SMALL = tuple(bytes((number,)) for number in range(0x80))
 """Most of what is written: numbers of one byte."""
 
 
-def _number(message: Any, field: str) -> int:
-    return int(message.DESCRIPTOR.fields_by_name[field].number)
+def number_of(field: str, message: Any) -> int:
+    """The number of a field of a message's descriptor."""
+    return int(message.fields_by_name[field].number)
 
 
-def _dense_number(field: str) -> int:
-    dense = NdArrayProto.DESCRIPTOR.fields_by_name["dense"].message_type
-    return int(dense.fields_by_name[field].number)
-
-
-_DATA = _number(DocProto, "data")
-_DOCS = _number(DocListProto, "docs")
-_DOC, _DOC_ARRAY = _number(NodeProto, "doc"), _number(NodeProto, "doc_array")
-_NDARRAY, _BLOB, _TEXT, _TYPE = (
-    _number(NodeProto, name) for name in ("ndarray", "blob", "text", "type")
+_DATA = number_of("data", DocProto.DESCRIPTOR)
+_DOCS = number_of("docs", DocListProto.DESCRIPTOR)
+_DOC, _DOC_ARRAY, _NDARRAY, _BLOB, _TEXT, _TYPE = (
+    number_of(name, NodeProto.DESCRIPTOR)
+    for name in ("doc", "doc_array", "ndarray", "blob", "text", "type")
 )
-_DENSE = _number(NdArrayProto, "dense")
-_BUFFER, _SHAPE, _DTYPE = (_dense_number(name) for name in ("buffer", "shape", "dtype"))
+_DENSE = number_of("dense", NdArrayProto.DESCRIPTOR)
+_DENSE_ARRAY = NdArrayProto.DESCRIPTOR.fields_by_name["dense"].message_type
+_BUFFER, _SHAPE, _DTYPE = (number_of(name, _DENSE_ARRAY) for name in ("buffer", "shape", "dtype"))
 
 
 class Message:

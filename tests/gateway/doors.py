@@ -19,7 +19,7 @@ from colpali_serve.schemas import QueryDoc
 from tests.flows.processes import HOST, running
 from tests.service import free_port
 
-FLOW = """
+GATEWAY = """
 jtype: Flow
 version: '1'
 gateway:
@@ -27,7 +27,9 @@ gateway:
   py_modules: [colpali_serve.gateway]
   protocol: [grpc, http]
   port: [{port}, {http_port}]
-{more}
+"""
+FLOW = f"""{GATEWAY}\
+{{more}}
 executors:
   - name: slow
     uses: Slow

@@ -28,6 +28,7 @@ STATE = "tuning.pt"
 HELD_OUT = 100
 """The last pages are never learned from: what is found on them is what the rest is good for."""
 _PAGES, _NEIGHBOURS, _QUERIES = 32, 4, 2
+_MOST_PAGES = 64
 # Of the queries: questions, words that are rare, and the rest phrases.
 _QUESTIONS, _WORDS = 0.4, 0.3
 _WARMUP, _SAVE_EVERY = 30, 250
@@ -124,17 +125,19 @@ class QueryTuner:
     def found(self) -> float:
         """The share of queries about pages held out that find their page first among those."""
         rng = random.Random(self._seed)
-        first = len(self._texts) - HELD_OUT
-        batches = [self._batch(rng, range(first, len(self._texts)), HELD_OUT) for _ in range(4)]
+        held = range(len(self._texts) - HELD_OUT, len(self._texts))
+        batches = [self._batch(rng, held, HELD_OUT, _MOST_PAGES) for _ in range(4)]
         return sum(self._loss(batch)[1] for batch in batches) / len(batches)
 
-    def _batch(self, rng: random.Random, among: range, neighbours: int) -> Batch:
+    def _batch(
+        self, rng: random.Random, among: range, neighbours: int, least: int = _PAGES
+    ) -> Batch:
         pages: list[int] = []
-        while len(pages) < min(_PAGES * (1 + (neighbours > _NEIGHBOURS)), len(among)):
+        while len(pages) < min(least, len(among)):
             start = rng.choice(among)
             near = range(start, min(start + neighbours, among.stop))
             pages += [page for page in near if page not in pages]
-        pages = pages[: 2 * _PAGES]
+        pages = pages[:_MOST_PAGES]
         asked = [
             (row, *query)
             for row, page in enumerate(pages)

@@ -9,24 +9,17 @@ from pathlib import Path
 import httpx2 as httpx
 
 from tests.flows.processes import HOST, running
-from tests.gateway.doors import serving
+from tests.gateway.doors import GATEWAY, serving
 from tests.gateway.http.sending import error
 from tests.service import free_port
 
-FLOW = """
-jtype: Flow
-version: '1'
-gateway:
-  uses: ColPaliGateway
-  py_modules: [colpali_serve.gateway]
-  protocol: [grpc, http]
-  port: [{port}, {http_port}]
-  uses_with: {{ready_within_s: 2}}
+FLOW = f"""{GATEWAY}\
+  uses_with: {{{{ready_within_s: 2}}}}
 executors:
   - name: slow
     external: true
-    host: {host}
-    port: {executor}
+    host: {HOST}
+    port: {{executor}}
 """
 
 
@@ -38,7 +31,7 @@ def test_a_service_without_its_encoder_is_alive_but_not_ready(tmp_path: Path) ->
     port = free_port()
     command = [sys.executable, "-m", "jina", "executor", "--native", "--port", str(port)]
     command += ["--uses", "Slow", "--py-modules", "tests.gateway.slow"]
-    text = FLOW.replace("{executor}", str(port)).replace("{host}", HOST)
+    text = FLOW.replace("{executor}", str(port))
     with running(command, port) as executor:
         executor.wait_until_ready()
         with serving(tmp_path, text) as doors, doors.http(timeout=20) as http:
