@@ -80,10 +80,12 @@ class QueryMaker:
             for number in range(start, min(start + wanted, len(words))):
                 if number > start and words[number] != words[number - 1] + 1:
                     break
-                for piece in range(first[words[number]], first[words[number] + 1]):
-                    if with_marks or int(page.pieces[piece]) not in self._marks:
-                        ids.append(int(page.pieces[piece]))
-                        instances.append(base + piece)
+                ours = range(first[words[number]], first[words[number] + 1])
+                said = [at for at in ours if int(page.pieces[at]) not in self._marks]
+                # What stands within a word, as in 12-34, is asked with it.
+                for piece in ours if with_marks else range(*_ends(said)):
+                    ids.append(int(page.pieces[piece]))
+                    instances.append(base + piece)
             if ids:
                 found.append(Query(crop, ids[:_LONGEST_RUN], instances[:_LONGEST_RUN]))
         return found
@@ -123,6 +125,10 @@ class QueryMaker:
         return {
             "query_ids": ids, "query_mask": mask, "query_instance": instance, "query_crop": crops,
         }  # fmt: skip
+
+
+def _ends(places: Sequence[int]) -> tuple[int, int]:
+    return (places[0], places[-1] + 1) if places else (0, 0)
 
 
 def padded(queries: Sequence[Sequence[int]], bos: int, pad: int) -> tuple[Tensor, Tensor]:

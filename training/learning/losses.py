@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from torch import Tensor, nn
 
+from colpali_serve.training.learning import context
 from colpali_serve.training.learning.asked import NOT_TEXT
 from colpali_serve.training.learning.crops import Batch
 from colpali_serve.training.learning.labels import NO_LETTER
@@ -116,14 +117,20 @@ class Matched:
         query_of: int64 (tokens,): their query.
         token: int64 (tokens,): id; -1 for bos and pads.
         instance: int64 (tokens,): the piece in the batch; below 0 for those taken from none.
-        shows: bool (vocabulary, vectors): which vectors' patches show which piece.
+        pair: int64 (tokens,): the feature of the token and the one behind it; -1 where the page
+            has something else behind it.
+        alike: bool (tokens, vectors): which vectors' patches show the token where it stands:
+            between the same neighbours, as far as the query has these.
+        shown: bool (crops, features): what each crop shows, see :mod:`.context`.
     """
 
     queries: Tensor
     query_of: Tensor
     token: Tensor
     instance: Tensor
-    shows: Tensor
+    pair: Tensor
+    alike: Tensor
+    shown: Tensor
 
 
 def match(batch: Batch, queries: Tensor, vectors: Tensor, vocabulary: int) -> Matched:
@@ -138,12 +145,23 @@ def match(batch: Batch, queries: Tensor, vectors: Tensor, vocabulary: int) -> Ma
     crops, per_crop, _ = vectors.shape
     patches = batch.places.shape[1]
     flat = batch.query_mask.flatten().nonzero()[:, 0]
+    before, after = (side.flatten()[flat] for side in context.neighbours(batch))
     instance = batch.query_instance.flatten()[flat]
     token = torch.where(instance != NOT_TEXT, batch.query_ids.flatten()[flat], -1)
+    pair = torch.where(after >= 0, context.pair(token, after, vocabulary), -1)
     column = (batch.piece_patch // patches) * per_crop + batch.piece_patch % patches
-    shows = torch.zeros(vocabulary, crops * per_crop, dtype=torch.bool, device=vectors.device)
-    shows[batch.pieces[batch.piece_instance], column] = True
-    return Matched(queries.flatten(0, 1)[flat], flat // queries.shape[1], token, instance, shows)
+    alike = torch.zeros(len(flat), crops * per_crop, dtype=torch.bool, device=vectors.device)
+    row, place = context.same(batch, token, before, after)
+    alike[row, column[place]] = True
+    return Matched(
+        queries.flatten(0, 1)[flat],
+        flat // queries.shape[1],
+        token,
+        instance,
+        pair,
+        alike,
+        context.shown(batch, crops, vocabulary),
+    )
 
 
 def matching(
@@ -151,12 +169,13 @@ def matching(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A token finds a patch that shows it, and a patch finds its token, among all in the batch.
 
-    Vectors that show the same piece elsewhere are neither right nor wrong.
+    Vectors that show the same piece elsewhere are wrong if it has other neighbours there than in
+    the query, or else neither right nor wrong: of a word's pieces alone a page cannot be told.
     """
     _, per_crop, dim = vectors.shape
     patches = batch.places.shape[1]
     asked = (matched.instance >= 0).nonzero()[:, 0]
-    same = matched.shows[matched.token[asked]]
+    alike = matched.alike[asked]
     flat = vectors.reshape(-1, dim)
     half = torch.bfloat16
     scores = (matched.queries[asked].to(half) @ flat.to(half).T).float() * heads.match_scale.exp()
@@ -165,22 +184,22 @@ def matching(
     row = row_of[batch.piece_instance]
     kept = row >= 0
     column = (batch.piece_patch // patches) * per_crop + batch.piece_patch % patches
-    right = torch.zeros_like(same)
+    right = torch.zeros_like(alike)
     right[row[kept], column[kept]] = True
     has = right.any(1)
 
     best = torch.logsumexp(scores.masked_fill(~right, _NEVER), 1)
-    others = torch.logsumexp(scores.masked_fill(same, _NEVER), 1)
+    others = torch.logsumexp(scores.masked_fill(alike, _NEVER), 1)
     to_patch = _mean(F.softplus(others - best)[has])
 
     shown = right.any(0).nonzero()[:, 0]
     if len(shown) > _MATCHED_PATCHES:
         shown = shown[torch.randperm(len(shown), device=shown.device)[:_MATCHED_PATCHES]]
     best = torch.logsumexp(scores[:, shown].masked_fill(~right[:, shown], _NEVER), 0)
-    others = torch.logsumexp(scores[:, shown].masked_fill(same[:, shown], _NEVER), 0)
+    others = torch.logsumexp(scores[:, shown].masked_fill(alike[:, shown], _NEVER), 0)
     to_token = _mean(F.softplus(others - best))
 
-    found = same.gather(1, scores.argmax(1, keepdim=True))[:, 0]
+    found = alike.gather(1, scores.argmax(1, keepdim=True))[:, 0]
     figures = {
         "token loss": to_patch.detach(),
         "patch loss": to_token.detach(),
@@ -192,7 +211,7 @@ def matching(
 def ranking(
     heads: Heads, batch: Batch, matched: Matched, vectors: Tensor, rivals: Rivals | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """MaxSim ranks a query's own crop first; crops that show all of its pieces are left out.
+    """MaxSim ranks a query's own crop first; crops that show all of it are left out.
 
     Args:
         heads: holds the temperature.
@@ -208,15 +227,17 @@ def ranking(
     half = torch.bfloat16
     similar = matched.queries[asked].to(half) @ vectors.reshape(-1, dim).to(half).T
     highest = similar.view(len(asked), crops, per_crop).amax(2).float()
-    shows = matched.shows.view(-1, crops, per_crop).any(2)
+    shows = matched.alike[asked].view(-1, crops, per_crop).any(2)
     if rivals is not None and len(rivals.vectors):
         highest = torch.cat([highest, best(matched.queries[asked], rivals)], 1)
-        shows = torch.cat([shows, rivals.shows.T], 1)
+        token, pair = matched.token[asked], matched.pair[asked]
+        theirs = rivals.shows[:, token] & (rivals.shows[:, pair] | (pair < 0))
+        shows = torch.cat([shows, theirs.T], 1)
     scores = highest.new_zeros(queries, highest.shape[1]).index_add_(0, owner, highest)
 
     text = matched.token[asked] >= 0
     present = torch.zeros_like(scores)
-    present.index_add_(0, owner[text], shows[matched.token[asked][text]].float())
+    present.index_add_(0, owner[text], shows[text].float())
     one = highest.new_ones(len(owner[text]))
     pieces = highest.new_zeros(queries).index_add_(0, owner[text], one)
     own = batch.query_crop[:queries]

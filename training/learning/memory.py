@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from colpali_serve.schemas.errors import ConfigError
+from colpali_serve.training.learning.context import PAIRS
 
 _PAGES = 48
 
@@ -24,7 +25,7 @@ class Rivals:
 
     Attributes:
         vectors: bfloat16 (pages, vectors, dim), without gradients.
-        shows: bool (pages, vocabulary): which pieces each page shows.
+        shows: bool (pages, features): what each page shows, see :mod:`.context`.
     """
 
     vectors: Tensor
@@ -40,9 +41,9 @@ class PageMemory:
     """
 
     def __init__(self, vocabulary: int, device: torch.device) -> None:
-        self._vocabulary, self._device = vocabulary, device
+        self._device = device
         self._vectors = torch.zeros(0, 0, 0, dtype=torch.bfloat16, device=device)
-        self._shows = torch.zeros(0, vocabulary, dtype=torch.bool, device=device)
+        self._shows = torch.zeros(0, vocabulary + PAIRS, dtype=torch.bool, device=device)
         self._next = 0
 
     def remember(self, vectors: Tensor, shows: Tensor) -> None:
@@ -50,7 +51,7 @@ class PageMemory:
 
         Args:
             vectors: (pages, vectors, dim), as many vectors a page in every call.
-            shows: bool (vocabulary, pages * vectors): which vector's patch shows which piece.
+            shows: bool (pages, features): what each of them shows.
 
         Raises:
             ConfigError: another number of vectors than before.
@@ -61,9 +62,8 @@ class PageMemory:
         if self._vectors.shape[1] != count:
             expected = self._vectors.shape[1]
             raise ConfigError(f"a page of {count} vectors, expected {expected} as before")
-        pieces = shows.view(self._vocabulary, pages, count).any(2).T
         for page in range(pages):
-            new = (vectors[page : page + 1].detach().to(torch.bfloat16), pieces[page : page + 1])
+            new = (vectors[page : page + 1].detach().to(torch.bfloat16), shows[page : page + 1])
             if len(self._vectors) < _PAGES:
                 self._vectors = torch.cat([self._vectors, new[0]])
                 self._shows = torch.cat([self._shows, new[1]])

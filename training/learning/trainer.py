@@ -177,7 +177,7 @@ class Trainer:
             # Told apart in the log: a page among dozens is another matter than one of two crops.
             figures |= {f"page {name}": value for name, value in found.items()} if whole else found
             if whole:
-                self.memory.remember(vectors, matched.shows)
+                self.memory.remember(vectors, matched.shown)
         if questions is not None:
             self.bank.remember(vectors[:, :patches].detach(), batch)
             part, found = asking(self.model, self.heads, self.bank, questions)

@@ -21,7 +21,7 @@ from torch import Tensor
 from colpali_serve.training.learning.asked import LONGEST_QUESTION, padded
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
-from colpali_serve.training.semantics.asker import Asker, words_of
+from colpali_serve.training.semantics.asker import Asker, pairs_of, words_of
 from colpali_serve.training.whole_files import whole
 
 STATE = "tuning.pt"
@@ -44,7 +44,7 @@ class Batch:
         ids: int64 (queries, length).
         mask: bool (queries, length), true for real tokens.
         answer: int64 (queries,): which of `pages` each is about.
-        also: bool (queries, pages): others that show all of its words.
+        also: bool (queries, pages): others that say all of it.
     """
 
     pages: list[int]
@@ -79,7 +79,8 @@ class QueryTuner:
         folder: Path,
     ) -> None:
         self._model, self._processor, self._vectors = model, processor, vectors
-        self._texts, self._words = texts, [words_of(text) for text in texts]
+        self._texts = texts
+        self._said = [words_of(text) | pairs_of(text) for text in texts]
         self._asker, self._seed, self._folder = asker, seed, folder
         tokenizer = processor.tokenizer
         self._core = tokenizer.backend_tokenizer
@@ -145,31 +146,34 @@ class QueryTuner:
         ]
         ids, mask = padded([query for _, query, _ in asked], self._bos, self._pad)
         also = [
-            [bool(words) and row != own and words <= self._words[page]
+            [bool(said) and row != own and said <= self._said[page]
              for row, page in enumerate(pages)]
-            for own, _, words in asked
+            for own, _, said in asked
         ]  # fmt: skip
         return Batch(
             pages, ids, mask, torch.tensor([own for own, _, _ in asked]), torch.tensor(also)
         )
 
     def _queries(self, rng: random.Random, text: Sequence[str]) -> list[tuple[list[int], set[str]]]:
-        """Tokens of queries about a page, and the words that other pages may answer them with."""
+        """Tokens of queries about a page, and what other pages have to say to answer them too."""
         found = []
         for _ in range(_QUERIES):
-            kind, words = rng.random(), set[str]()
+            kind, said = rng.random(), set[str]()
             if kind < _QUESTIONS:
                 query = self._asker.question(rng, text)
             else:
                 if kind < _QUESTIONS + _WORDS:
                     chosen = self._asker.rare(rng, text, rng.choice([1, 2, 3, 3, 3]))
+                    said = words_of(chosen)
                 else:
                     start = rng.randrange(max(1, len(text) - 5))
                     chosen = list(text[start : start + rng.randint(3, 7)])
-                query, words = " ".join(chosen).lower(), words_of(chosen)
+                    # All of these words, but in other places, do not make it the phrase.
+                    said = words_of(chosen) | pairs_of(chosen)
+                query = " ".join(chosen).lower()
             ids = self._core.encode(query, add_special_tokens=False).ids[:LONGEST_QUESTION]
             if ids:
-                found.append((list(ids), words))
+                found.append((list(ids), said))
         return found
 
     def _loss(self, batch: Batch) -> tuple[Tensor, float]:

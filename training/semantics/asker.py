@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from colpali_serve.training.text.documents import Document
 
@@ -49,6 +50,12 @@ _QUESTIONS = (
 def words_of(text: Sequence[str]) -> set[str]:
     """The words of a page in lower case, without what stands around them."""
     return {found for word in text for found in _WORD.findall(word.lower())}
+
+
+def pairs_of(text: Sequence[str]) -> set[str]:
+    """The words of a page with the one behind each: "as they", "they stand"."""
+    words = [found for word in text for found in _WORD.findall(word.lower())]
+    return {f"{word} {behind}" for word, behind in pairwise(words)}
 
 
 @dataclass(frozen=True, slots=True)

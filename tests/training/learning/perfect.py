@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from torch import Tensor
 
-from colpali_serve.training.learning import losses
+from colpali_serve.training.learning import context, losses
 from colpali_serve.training.learning.asked import NOT_FROM_PAGE
 from colpali_serve.training.learning.crops import Batch
 from colpali_serve.training.learning.losses import Matched
@@ -90,11 +90,13 @@ def question(crop: int, tokens: tuple[int, ...]) -> Batch:
 
 
 def remembered(*pages: tuple[int, ...], says: tuple[int, ...] = ()) -> Rivals:
-    """Pages that show some pieces; their vectors say those, and whatever else they are to say."""
+    """Pages that show pieces in a row; their vectors say those, and what else they are to say."""
     vectors = F.one_hot(torch.full((len(pages), 5), 21), DIM).to(torch.bfloat16)
-    shows = torch.zeros(len(pages), PIECES, dtype=torch.bool)
+    shows = torch.zeros(len(pages), PIECES + context.PAIRS, dtype=torch.bool)
     for page, pieces in enumerate(pages):
-        shows[page, list(pieces)] = True
+        ids = torch.tensor(pieces)
+        shows[page, ids] = True
+        shows[page, context.pair(ids[:-1], ids[1:], PIECES)] = True
         for place, piece in enumerate((*pieces, *says)):
             vectors[page, place] = F.one_hot(torch.tensor(piece), DIM).to(torch.bfloat16)
     return Rivals(vectors, shows)

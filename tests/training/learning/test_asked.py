@@ -114,6 +114,25 @@ def test_punctuation_is_rarely_asked_for() -> None:
     assert 0 < sum(asked) / len(asked) < 0.25
 
 
+def test_marks_within_a_word_are_asked_for_with_it() -> None:
+    words = [Word(10.0 + 90 * n, 10, 90.0 + 90 * n, 30, text) for n, text in
+             enumerate(["river-castle,", "(garden)"])]  # fmt: skip
+    page = Labeller(tokenizer())(words)
+    maker, inside = QueryMaker(tokenizer()), np.array([True, True])
+    rng = random.Random(0)
+    asked = [
+        tokenizer().convert_ids_to_tokens(query.ids)
+        for _ in range(60)
+        for query in maker.runs(rng, 1, 0, page, inside, 0)
+    ]
+    said = {" ".join(tokens) for tokens in asked}
+    assert "river - castle" in said
+    assert "river - castle garden" in said
+    assert not any("castle , garden" in text for text in said)
+    # Marks around words come along here and there.
+    assert any("( garden )" in text for text in said)
+
+
 def test_tensors_keep_order_and_say_where_tokens_are_from(maker: QueryMaker) -> None:
     queries = [Query(1, [7, 8], [20, 21]), Query(0, [9], [NOT_FROM_PAGE])]
     made = maker.tensors(queries)

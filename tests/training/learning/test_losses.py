@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+from torch import Tensor
 
 from colpali_serve.training.learning import losses
 from colpali_serve.training.learning.asked import NOT_FROM_PAGE, NOT_TEXT
@@ -28,21 +29,29 @@ from tests.training.learning.perfect import (
 )
 
 
-def test_match_says_which_vectors_show_which_piece() -> None:
+def test_match_says_which_vectors_show_a_token_where_it_stands() -> None:
     made = batch()
     found = matched(made, *perfect(made))
     assert found.token.tolist() == [-1, 5, 6, -1, 5, 7, -1, 5, 6]
     assert found.query_of.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found.instance.tolist() == [-1, 0, 1, -1, 2, 3, -1, 4, 5]
     # Six vectors a crop: the two behind the patches are the prompt's.
-    assert found.shows[5].nonzero()[:, 0].tolist() == [0, 6, 12]
-    assert found.shows[7].nonzero()[:, 0].tolist() == [7]
-    assert not found.shows[8].any()
+    # "5" before "6" is on the first and the third crop, before "7" on the second.
+    shown = [row.nonzero()[:, 0].tolist() for row in found.alike]
+    assert shown == [[], [0, 12], [1, 13], [], [6], [7], [], [0, 12], [1, 13]]
+    assert (found.pair >= PIECES).tolist() == [False, True, False] * 3
+    assert found.shown[:, [5, 6, 7, 8]].int().tolist() == [
+        [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0],
+    ]  # fmt: skip
+    pairs = found.shown[:, found.pair[[1, 4]]]
+    assert pairs.tolist() == [[True, False], [False, True], [True, False]]
 
 
 def test_matching_costs_nothing_when_vectors_are_perfect() -> None:
     made, heads = batch(), Heads(HIDDEN, PIECES)
     queries, vectors = perfect(made)
+    # What stands beside it counts as well: the second crop's "5" is another one.
+    queries[1, 1] = vectors[1, 0] = F.one_hot(torch.tensor(22), DIM).float()
     loss, figures = losses.matching(heads, made, matched(made, queries, vectors), vectors)
     assert 0 <= value(loss) < 1e-3
     assert figures["tokens found"] == 1
@@ -53,17 +62,30 @@ def test_matching_costs_nothing_when_vectors_are_perfect() -> None:
     assert figures["tokens found"] == 0
 
 
-def test_the_same_piece_elsewhere_is_neither_right_nor_wrong() -> None:
+def test_the_same_piece_is_wrong_only_where_it_stands_beside_others() -> None:
     made, heads = batch(QUERIES[:1]), Heads(HIDDEN, PIECES)
     queries, vectors = perfect(made)
-    expected = losses.matching(heads, made, matched(made, queries, vectors), vectors)[0]
+
+    def cost(changed: Tensor) -> float:
+        return value(losses.matching(heads, made, matched(made, queries, changed), changed)[0])
+
+    expected = cost(vectors)
     other = vectors.clone()
-    other[1, 0] = -other[1, 0]  # "5" on the second crop
-    found = losses.matching(heads, made, matched(made, queries, other), other)[0]
-    torch.testing.assert_close(found, expected)
+    other[2, 0] = -other[2, 0]  # "5" before "6" on the third crop
+    assert cost(other) == pytest.approx(expected)
+    apart = vectors.clone()
+    apart[1, 0] = -apart[1, 0]  # "5" before "7" on the second crop
+    assert cost(apart) < expected - 0.3
     other[1, 3] = vectors[0, 0]  # a blank patch that looks like "5" is wrong
-    found = losses.matching(heads, made, matched(made, queries, other), other)[0]
-    assert value(found) > value(expected) + 0.1
+    assert cost(other) > expected + 0.1
+
+
+def test_a_token_alone_is_found_wherever_it_is() -> None:
+    made, heads = batch(((0, (5,)),)), Heads(HIDDEN, PIECES)
+    queries, vectors = perfect(made)
+    loss, figures = losses.matching(heads, made, matched(made, queries, vectors), vectors)
+    assert value(loss) < 1e-3
+    assert figures["tokens found"] == 1
 
 
 def test_ranking_leaves_out_crops_that_hold_all_pieces() -> None:
@@ -109,11 +131,13 @@ def test_a_strong_rival_costs_and_a_weak_one_hardly_does() -> None:
     assert ranked(alone, remembered((5,), (5,), says=(6,))) > strong + 0.3
 
 
-def test_a_rival_that_shows_all_pieces_is_left_out() -> None:
+def test_a_rival_that_shows_all_pieces_in_a_row_is_left_out() -> None:
     alone = batch(QUERIES[:1])
     without = ranked(alone, None)
     assert ranked(alone, remembered((5, 6))) == without
-    assert ranked(alone, remembered((6, 7, 5), (5, 6))) == without
+    assert ranked(alone, remembered((7, 5, 6), (5, 6))) == without
+    # It has both, but not one behind the other.
+    assert ranked(alone, remembered((6, 7, 5))) > without + 0.6
     # For the other query it is a rival.
     assert ranked(batch(QUERIES[1:2]), remembered((5, 6), says=(7,))) > without + 0.6
 

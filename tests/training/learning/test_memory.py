@@ -10,6 +10,7 @@ from torch import Tensor
 
 from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training.learning import memory
+from colpali_serve.training.learning.context import PAIRS
 from colpali_serve.training.learning.memory import PageMemory, Rivals, best
 
 CPU = torch.device("cpu")
@@ -17,12 +18,12 @@ VOCABULARY, VECTORS, DIM = 7, 5, 4
 
 
 def pages(*names: int) -> tuple[Tensor, Tensor]:
-    """Pages whose vectors all say a number, and which show that piece with their last vector."""
+    """Pages whose vectors all say a number, and which show that piece."""
     vectors = torch.tensor(names, dtype=torch.float32)[:, None, None].repeat(1, VECTORS, DIM)
-    shows = torch.zeros(VOCABULARY, len(names), VECTORS, dtype=torch.bool)
+    shows = torch.zeros(len(names), VOCABULARY + PAIRS, dtype=torch.bool)
     for place, name in enumerate(names):
-        shows[name % VOCABULARY, place, VECTORS - 1] = True
-    return vectors, shows.view(VOCABULARY, -1)
+        shows[place, name % VOCABULARY] = True
+    return vectors, shows
 
 
 def named(rivals: Rivals) -> set[int]:
@@ -94,7 +95,7 @@ def test_the_oldest_page_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pages_of_another_size_are_refused() -> None:
     kept = PageMemory(VOCABULARY, CPU)
     kept.remember(*pages(1))
-    shows = torch.zeros(VOCABULARY, 3, dtype=torch.bool)
+    shows = torch.zeros(1, VOCABULARY + PAIRS, dtype=torch.bool)
     with pytest.raises(ConfigError, match="a page of 3 vectors, expected 5 as before"):
         kept.remember(torch.zeros(1, 3, DIM), shows)
 

@@ -18,7 +18,7 @@ from colpali_serve.training.model import architecture, initial
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.generator import PageMaker
 from colpali_serve.training.pages.seeing import Page
-from colpali_serve.training.semantics.asker import Asker
+from colpali_serve.training.semantics.asker import Asker, pairs_of, words_of
 from tests.training import materials
 
 HELD_OUT = 2
@@ -112,16 +112,29 @@ def test_vectors_are_kept_and_read_again(checkpoint: Path, face: Path, tmp_path:
     assert files == {path: path.stat().st_mtime_ns for path in kept.iterdir()}
 
 
-def test_a_page_that_shows_all_words_of_a_query_is_no_rival(
+def test_a_page_that_says_all_of_a_query_is_no_rival(
     checkpoint: Path, face: Path, tmp_path: Path
 ) -> None:
     made = tuner(checkpoint, face, tmp_path / "after")
-    made._texts = [["alpha", "Beta"], ["alpha", "beta", "gamma"], ["delta"]]
-    made._words = [{"alpha", "beta"}, {"alpha", "beta", "gamma"}, {"delta"}]
-    made._queries = lambda _, text: [([7], {word.lower() for word in text})]  # type: ignore[method-assign]
-    batch = made._batch(random.Random(0), range(3), 3)
+    texts = [["alpha", "Beta"], ["alpha,", "beta", "gamma"], ["delta"], ["beta", "alpha"]]
+    made._texts = texts
+    made._said = [words_of(text) | pairs_of(text) for text in texts]
+    made._queries = lambda _, text: [([7], words_of(text) | pairs_of(text))]  # type: ignore[method-assign]
+    batch = made._batch(random.Random(0), range(4), 4)
     rows = {page: row for row, page in enumerate(batch.pages)}
     also = batch.also.tolist()
     assert also[rows[0]][rows[1]]
     assert not also[rows[1]][rows[0]]
+    assert not also[rows[0]][rows[3]]  # the words are there, the other way round
     assert not any(also[row][row] for row in range(len(rows)))
+
+
+def test_a_phrase_is_answered_where_its_words_follow_each_other(
+    checkpoint: Path, face: Path, tmp_path: Path
+) -> None:
+    made = tuner(checkpoint, face, tmp_path / "after")
+    text = [f"word{letter}" for letter in "abcdefghij"]
+    asked = [said for seed in range(40) for _, said in made._queries(random.Random(seed), text)]
+    phrases = [said for said in asked if any(" " in part for part in said)]
+    assert 0 < len(phrases) < len(asked)
+    assert all(phrase <= words_of(text) | pairs_of(text) for phrase in phrases)
