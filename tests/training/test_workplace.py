@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -23,6 +22,7 @@ from colpali_serve.training.pages import printed
 from colpali_serve.training.pages.wording import is_held_out
 from colpali_serve.training.workplace import Workplace
 from tests.conftest import ROOT
+from tests.training.evaluation.editions import digest
 from tests.training.papers import lines, pdf
 
 LINES = (
@@ -71,10 +71,10 @@ def package(work: Path, name: str, files: dict[str, str | bytes]) -> None:
 
 def judged(key: str, content: bytes) -> str:
     """A manual whose pages the evaluation asks about."""
-    digest = hashlib.sha256(content).hexdigest()
+    found = digest(content, first=1, pages=2, min_words=5)
     return (
         f'[[manual]]\nkey = "{key}"\npackage = "asked"\nfile = "{key}.pdf"\nmade_with = "?"\n'
-        f'sha256 = "{digest}"\nfirst = 1\npages = 2\nmin_words = 5\n'
+        f'text_sha256 = "{found}"\nfirst = 1\npages = 2\nmin_words = 5\n'
     )
 
 

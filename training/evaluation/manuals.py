@@ -33,7 +33,7 @@ class Manual:
         key: Short name, part of the names of its pages.
         package: Package that holds it.
         file: Path below the unpacked package; may be gzipped.
-        sha256: Hexadecimal digest of the PDF.
+        text_sha256: Hexadecimal :func:`text_digest` of the pages that are used.
         made_with: What its author wrote it in.
         first: First page that is looked at, counted from 1.
         pages: Pages to be taken from there on, at most.
@@ -44,7 +44,7 @@ class Manual:
     key: str
     package: str
     file: str
-    sha256: str
+    text_sha256: str
     made_with: str
     first: int
     pages: int
@@ -101,7 +101,7 @@ def read_pdf(manual: Manual, package: Path) -> bytes:
         package: Folder into which its package was unpacked.
 
     Raises:
-        ConfigError: It is missing, or another edition than the one the queries were written for.
+        ConfigError: It is missing.
     """
     try:
         content = (package / manual.file).read_bytes()
@@ -113,13 +113,6 @@ def read_pdf(manual: Manual, package: Path) -> bytes:
         ) from error
     if manual.file.endswith(".gz"):
         content = gzip.decompress(content)
-    found = hashlib.sha256(content).hexdigest()
-    if found != manual.sha256:
-        raise ConfigError(
-            f"manual '{manual.key}' has digest {found[:12]}, expected {manual.sha256[:12]}: it is "
-            "another edition than the one that the queries were written for",
-            manual.key,
-        )
     return content
 
 
@@ -132,6 +125,9 @@ def read_pages(manual: Manual, pdf: bytes) -> list[Page]:
 
     Returns:
         At most `manual.pages` pages, in order.
+
+    Raises:
+        ConfigError: Their text is another than the one the queries were written for.
     """
     pages: list[Page] = []
     document = pypdfium2.PdfDocument(pdf)
@@ -144,7 +140,27 @@ def read_pages(manual: Manual, pdf: bytes) -> list[Page]:
                 pages.append(Page(manual, index + 1, text))
     finally:
         document.close()
+    found = text_digest(pages)
+    if found != manual.text_sha256:
+        raise ConfigError(
+            f"the text of manual '{manual.key}' has digest {found[:12]}, expected "
+            f"{manual.text_sha256[:12]}: it is another edition than the one that the queries were "
+            "written for",
+            manual.key,
+        )
     return pages
+
+
+def text_digest(pages: Sequence[Page]) -> str:
+    """Hexadecimal SHA-256 of what stands on which page, letters and digits only.
+
+    Distributions build a PDF anew without changing a word, so that its bytes say nothing.
+    """
+    digest = hashlib.sha256()
+    for page in pages:
+        kept = "".join(filter(str.isalnum, page.text))
+        digest.update(f"{page.number} {kept}\n".encode())
+    return digest.hexdigest()
 
 
 def page_text(document: Any, index: int) -> str:
@@ -214,7 +230,7 @@ def page_images(
     for key in dict.fromkeys(page.manual.key for page in pages):
         wanted = [page for page in pages if page.manual.key == key]
         manual = wanted[0].manual
-        kept = folder / f"{key}-{manual.sha256[:12]}"
+        kept = folder / f"{key}-{manual.text_sha256[:12]}"
         kept.mkdir(parents=True, exist_ok=True)
         suffix = ".jpg" if manual.scanned else ".png"
         paths = {page.number: kept / f"{page.number:04}{suffix}" for page in wanted}

@@ -115,14 +115,17 @@ class PatchBank:
         free = self._count[piece] < _KEPT
         anywhere = torch.randint(_KEPT, piece.shape, device=piece.device)
         slot = torch.where(free, self._count[piece], anywhere)
-        self._vectors[piece, slot] = flat[patch]
+        last = _last(piece * _KEPT + slot)
+        self._vectors[piece[last], slot[last]] = flat[patch[last]]
         seen = torch.zeros_like(self._count)
         seen[piece] = 1
         self._count = (self._count + seen).clamp(max=_KEPT)
         empty = torch.ones(len(flat), dtype=torch.bool, device=flat.device)
         empty[batch.piece_patch] = False
         blanks = flat[empty.nonzero()[:, 0][:32]]
-        self._blank[torch.randint(_BLANKS, (len(blanks),), device=flat.device)] = blanks
+        place = torch.randint(_BLANKS, (len(blanks),), device=flat.device)
+        last = _last(place)
+        self._blank[place[last]] = blanks[last]
 
     def pages(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
         """Pages made of remembered vectors.
@@ -149,6 +152,13 @@ class PatchBank:
         """Go on from a state."""
         self._vectors, self._count = state["vectors"], state["count"]
         self._blank = state["blank"]
+
+
+def _last(keys: Tensor) -> Tensor:
+    """Where each key comes last: of several values for one place, threads would keep any."""
+    distinct, which = torch.unique(keys, return_inverse=True)
+    order = torch.arange(len(keys), device=keys.device)
+    return torch.zeros_like(distinct).scatter_reduce(0, which, order, "amax")
 
 
 def asking(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +13,7 @@ from PIL import ImageFont
 from colpali_serve.training.evaluation.query_sets import Query, write_queries
 from colpali_serve.training.text import documents
 from tests.conftest import ROOT
+from tests.training.evaluation.editions import digest
 from tests.training.evaluation.invented import DOCUMENTS, INVENTED
 
 MANUALS = {"bzip2": ("bzip2-manual.pdf", 2, 2, False), "simh": ("simh-faq.pdf", 2, 1, True)}
@@ -38,11 +38,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         unpacked.mkdir(parents=True)
         (unpacked / ".version").touch()
         shutil.copy(ROOT / "examples/pages" / name, unpacked)
-        digest = hashlib.sha256((unpacked / name).read_bytes()).hexdigest()
+        found = digest((unpacked / name).read_bytes(), first, pages, min_words=20)
         lines.append(
             f'[[package]]\nname = "{key}"\nlicence = "see there"\nwhy = "a test"\n'
             f'files = ["{name}"]\n[[manual]]\nkey = "{key}"\npackage = "{key}"\nfile = "{name}"\n'
-            f'sha256 = "{digest}"\nmade_with = "?"\nfirst = {first}\npages = {pages}\n'
+            f'text_sha256 = "{found}"\nmade_with = "?"\nfirst = {first}\npages = {pages}\n'
             f"min_words = 20\nscanned = {str(scanned).lower()}\n"
         )
     (folder / "sources.toml").write_text("\n".join(lines))

@@ -13,15 +13,19 @@ from PIL import Image
 
 from colpali_serve.schemas import ConfigError
 from colpali_serve.training.evaluation.manuals import (
+    Page,
     load_pages,
     page_images,
     read_manuals,
+    read_pages,
     read_pdf,
+    text_digest,
 )
 from colpali_serve.training.evaluation.scans import scan
 from colpali_serve.training.packages import read_packages
 from tests.conftest import ROOT
 from tests.training.evaluation.conftest import Tiny
+from tests.training.evaluation.editions import digest
 
 SOURCES = ROOT / "training/sources/evaluation.toml"
 
@@ -41,11 +45,17 @@ def test_pages_and_texts(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_pages_with_few_words_are_passed_over(tiny: Tiny, tmp_path: Path) -> None:
-    manual = replace(read_manuals(tiny.sources)[0], first=1, pages=9)
-    every, _ = load_pages([manual], folders(tiny), tmp_path)
+    manual = read_manuals(tiny.sources)[0]
+    pdf = read_pdf(manual, folders(tiny)["bzip2"])
+
+    def read(min_words: int) -> list[Page]:
+        found = digest(pdf, 1, 9, min_words)
+        wanted = replace(manual, first=1, pages=9, min_words=min_words, text_sha256=found)
+        return load_pages([wanted], folders(tiny), tmp_path)[0]
+
+    every = read(20)
     fewest = min(every, key=lambda page: len(page.text.split()))
-    picky = replace(manual, min_words=len(fewest.text.split()) + 1)
-    kept, _ = load_pages([picky], folders(tiny), tmp_path)
+    kept = read(len(fewest.text.split()) + 1)
     assert [page.number for page in kept] == [
         page.number for page in every if page.number != fewest.number
     ]
@@ -62,11 +72,33 @@ def test_images_are_those_of_the_client_and_are_kept(tiny: Tiny, tmp_path: Path)
 
 
 def test_another_edition_is_refused(tiny: Tiny) -> None:
-    manual = replace(read_manuals(tiny.sources)[0], sha256="0" * 64)
-    with pytest.raises(ConfigError, match=r"manual 'bzip2' has digest .* another edition"):
-        read_pdf(manual, folders(tiny)["bzip2"])
+    manual = replace(read_manuals(tiny.sources)[0], text_sha256="0" * 64)
+    with pytest.raises(ConfigError, match=r"text of manual 'bzip2' has digest .* another edition"):
+        read_pages(manual, read_pdf(manual, folders(tiny)["bzip2"]))
     with pytest.raises(ConfigError, match=r"manual 'bzip2' cannot be read \(No such file"):
         read_pdf(manual, tiny.work)
+
+
+def test_the_same_edition_built_anew_is_taken(tiny: Tiny) -> None:
+    manual = read_manuals(tiny.sources)[0]
+    pdf = read_pdf(manual, folders(tiny)["bzip2"])
+    anew = pdf + b"\n% built on another day\n"
+    assert [page.text for page in read_pages(manual, anew)] == [
+        page.text for page in read_pages(manual, pdf)
+    ]
+
+
+def test_a_digest_says_what_stands_on_which_page(tiny: Tiny) -> None:
+    manual = read_manuals(tiny.sources)[0]
+    pages = [Page(manual, 1, "one two"), Page(manual, 2, "three")]
+    same = [Page(manual, 1, "one-\ntwo."), pages[1]]
+    assert text_digest(pages) == text_digest(same)
+    for others in (
+        [Page(manual, 1, "one"), Page(manual, 2, "two three")],
+        [Page(manual, 1, "one two"), Page(manual, 3, "three")],
+        pages[:1],
+    ):
+        assert text_digest(others) != text_digest(pages)
 
 
 def test_a_wrong_table_is_named(tmp_path: Path) -> None:
@@ -96,7 +128,7 @@ def test_our_sources_are_complete() -> None:
     assert 50 <= sum(manual.pages for manual in manuals if manual.scanned) <= 80
     for manual in manuals:
         assert manual.file in packages[manual.package].files
-        assert len(manual.sha256) == 64
+        assert len(manual.text_sha256) == 64
 
 
 def test_training_reads_none_of_them() -> None:

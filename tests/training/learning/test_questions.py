@@ -212,3 +212,8 @@ def test_what_is_not_real_never_matches(asked: tuple[PatchBank, Questions]) -> N
         torch.manual_seed(1)
         losses.append(asking(model, heads, bank, batch)[0])
     assert torch.equal(losses[0], losses[1])
+
+
+def test_of_several_vectors_for_one_place_the_last_is_kept() -> None:
+    assert questions._last(torch.tensor([3, 1, 3, 3, 0])).tolist() == [4, 1, 3]
+    assert questions._last(torch.zeros(0, dtype=torch.int64)).tolist() == []

@@ -41,10 +41,10 @@ def read(folder: Path, text: str) -> tuple[stages.Stage, ...]:
 def test_the_plan_of_the_bundled_checkpoint_is_read() -> None:
     plan = stages.read(ROOT / "training" / "stages.toml")
     assert [stage.name for stage in plan] == [
-        "letters", "sizes", "pages", "questions", "manuals", "again",
+        "letters", "sizes", "pages", "questions", "manuals", "again", "beside",
     ]  # fmt: skip
     assert all(stage.goal and stage.warmup <= stage.steps for stage in plan)
-    assert [stage.questions > 0 for stage in plan] == [False] * 3 + [True] * 3
+    assert [stage.questions > 0 for stage in plan] == [False] * 3 + [True] * 3 + [False]
     # The last ones go on with other pages, from higher rates again.
     for before, after in pairwise(plan[:4]):
         assert before.matrix_rate * before.final >= after.matrix_rate * 0.5

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from colpali_serve.training.learning import trainer as module
+from colpali_serve.training.learning.context import PAIRS
 from colpali_serve.training.learning.crops import CropMaker, Crops, Labelled
 from colpali_serve.training.learning.labels import Labeller
 from colpali_serve.training.learning.losses import Weights
@@ -132,7 +133,7 @@ def test_whole_pages_are_remembered_beyond_an_interruption(
     assert not any("rank loss" in now.figures for now in seen)
     # Each shows what is on one of the pages.
     shown = [set(page.labels.pieces.tolist()) for page in pages(face)]
-    for row in rivals.shows:
+    for row in rivals.shows[:, :-PAIRS]:
         assert any(set(row.nonzero()[:, 0].tolist()) <= one for one in shown)
         assert row.any()
 
