@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 from colpali_serve.schemas.errors import ColPaliError, ConfigError
-from colpali_serve.training.console import reporting
+from colpali_serve.training.console import showing
 from colpali_serve.training.evaluation.cli import app as evaluation
+from colpali_serve.training.finishing import app as finishing
+from colpali_serve.training.options import Pages, Seed, Sources, Work, Workers
 from colpali_serve.training.workplace import ROOM, Workplace
 
 if TYPE_CHECKING:
@@ -37,31 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(evaluation, name="evaluation")
-
-Work = Annotated[Path, typer.Option(help="Folder for what is fetched and made.")]
-Sources = Annotated[Path, typer.Option(help="Folder of the lists of packages.")]
-Workers = Annotated[int, typer.Option(help="Processes that draw pages.", min=1)]
-Pages = Annotated[int, typer.Option(help="Pages to train on.", min=1)]
-Seed = Annotated[int, typer.Option(help="Of everything by chance.")]
-
-
-@contextmanager
-def _showing() -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with reporting() as console, Progress(*columns, console=console) as progress:
-        yield progress
+app.add_typer(finishing)
 
 
 @app.command()
 def text(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
     """Fetch the text packages and make the corpus, without the evaluation's text."""
-    with _showing() as progress:
+    with showing() as progress:
         found = Workplace(work, sources).corpus(progress)
     words = sum(document.words() for document in found)
     typer.echo(f"{len(found)} documents, {words / 1e6:.1f} million words")
@@ -70,7 +44,7 @@ def text(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> No
 @app.command()
 def tokenizer(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
     """Train the tokenizer."""
-    with _showing() as progress:
+    with showing() as progress:
         made = Workplace(work, sources).tokenizer(progress)
     typer.echo(" ".join(made.tokenize("How do I remove a file? Serendipity, 2031-07-14: $12.50")))
 
@@ -78,7 +52,7 @@ def tokenizer(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") 
 @app.command()
 def synonyms(work: Work = ROOM / ".work", sources: Sources = ROOM / "sources") -> None:
     """Relate words that may stand for each other."""
-    with _showing() as progress:
+    with showing() as progress:
         table = Workplace(work, sources).synonyms(progress)
     typer.echo(f"{len(table)} words; remove: {', '.join(table.get('remove', {}))}")
 
@@ -92,7 +66,7 @@ def pages(
     workers: Workers = 2,
 ) -> None:
     """Draw the training pages."""
-    with _showing() as progress:
+    with showing() as progress:
         paths = Workplace(work, sources).pages(progress, count, seed, workers)
     typer.echo(f"{len(paths)} shards")
 
@@ -102,7 +76,7 @@ def prints(
     work: Work = ROOM / ".work", sources: Sources = ROOM / "sources", workers: Workers = 2
 ) -> None:
     """Print pages of real manuals, with their words, as training pages."""
-    with _showing() as progress:
+    with showing() as progress:
         paths = Workplace(work, sources).prints(progress, workers)
     typer.echo(f"{len(paths)} shards")
 
@@ -128,7 +102,7 @@ def train(
     from colpali_serve.training.learning import stages as plan
     from colpali_serve.training.learning.setup import prepare
 
-    with _showing() as progress:
+    with showing() as progress:
         chosen = [one for one in plan.read(stages) if stage in ("", one.name)]
         if not chosen:
             raise ConfigError(f"stage '{stage}' is not in {stages.name}", item=stage)
@@ -171,54 +145,6 @@ def _judge(
     progress.console.print(f"{stage}: on pages it never saw, {shown}")
     with (out / "log.jsonl").open("a") as log:
         log.write(json.dumps({"stage": stage, "judged": figures}) + "\n")
-
-
-@app.command()
-def tune(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
-    out: Annotated[Path, typer.Option(help="Folder of the tuned one.")] = ROOM / ".work/tuned",
-    count: Annotated[int, typer.Option("--pages", help="Real pages to rank.")] = 2000,
-    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 1500,
-    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 1e-3,
-    work: Work = ROOM / ".work",
-    sources: Sources = ROOM / "sources",
-    seed: Seed = 0,
-    workers: Workers = 2,
-    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
-) -> None:
-    """Teach queries alone to find real pages, whose vectors stay as they are."""
-    from colpali_serve.training.learning.setup import prepare_tuning
-
-    with _showing() as progress:
-        workplace = Workplace(work, sources)
-        tuner = prepare_tuning(workplace, progress, checkpoint, out, count, seed, threads, workers)
-        task = progress.add_task("tuning", total=steps)
-        before, losses = tuner.found(), list[float]()
-
-        def report(step: int, loss: float) -> None:
-            progress.update(task, completed=step)
-            losses.append(loss)
-            if step % 50 == 0:
-                mean = sum(losses) / len(losses)
-                progress.console.print(f"{step}: loss {mean:.3f}", highlight=False)
-                losses.clear()
-
-        tuner.run(steps, rate, report)
-        after = tuner.found()
-    typer.echo(f"{out.name}: page found first among those held out, {before:.1%} to {after:.1%}")
-
-
-@app.command()
-def average(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Folders, the latest last.")],
-    out: Annotated[Path, typer.Option(help="Folder of their mean.")] = ROOM / ".work/mean",
-) -> None:
-    """Average checkpoints of the same way of training, which is often better than any of them."""
-    from colpali_serve.training.model.averaging import average as write_mean
-
-    with reporting():
-        write_mean(checkpoints, out)
-    typer.echo(f"{out.name}: the mean of {len(checkpoints)}")
 
 
 @app.command()

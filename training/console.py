@@ -7,6 +7,14 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from colpali_serve.schemas import ColPaliError
 
@@ -32,3 +40,17 @@ def reporting() -> Iterator[Console]:
     except KeyboardInterrupt as error:
         console.print("interrupted; the same command goes on from here", style="yellow")
         raise typer.Exit(_INTERRUPTED) from error
+
+
+@contextmanager
+def showing() -> Iterator[Progress]:
+    """Progress with its pace and what is left, and errors told in a line."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with reporting() as console, Progress(*columns, console=console) as progress:
+        yield progress

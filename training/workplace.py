@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache, partial
@@ -134,6 +134,12 @@ class Workplace:
                 synonyms.write(table, unfinished)
         return synonyms.read(path)
 
+    def glosses(self) -> list[str]:
+        """What WordNet explains each of its meanings by."""
+        _, folders = self._packages("text")
+        folder = folders["wordnet-base"] / "usr/share/wordnet"
+        return [synset.gloss for synset in synsets(folder)]
+
     def fonts(self, *, held_out: bool = False) -> Fonts:
         """The fonts of training pages, or those that only the evaluation uses."""
         _, folders = self._packages("fonts")
@@ -198,12 +204,13 @@ class Workplace:
 
     def printed_words(self, progress: Progress) -> set[str]:
         """Every word that a printed page shows."""
-        return {
-            word.text
-            for path in self.prints(progress, usable_cores())
-            for page in shards.read(path).words
-            for word in page
-        }
+        return {word for page in self.printed_texts(progress) for word in page}
+
+    def printed_texts(self, progress: Progress) -> Iterator[list[str]]:
+        """The words of each printed page."""
+        for path in self.prints(progress, usable_cores()):
+            for page in shards.read(path).words:
+                yield [word.text for word in page]
 
     def _usable_prints(self, progress: Progress) -> list[Print]:
         """Pages of manuals that share no run of words with the evaluation's."""

@@ -11,14 +11,17 @@ from rich.progress import Progress
 
 from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training import shards
+from colpali_serve.training.learning import tuning
 from colpali_serve.training.learning.crops import CropMaker, Labelled
 from colpali_serve.training.learning.labels import Labeller
+from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.questions import Examples
 from colpali_serve.training.learning.trainer import STATE, Trainer
-from colpali_serve.training.learning.tuning import HELD_OUT, QueryTuner
+from colpali_serve.training.learning.tuning import QueryTuner
 from colpali_serve.training.model import architecture, initial
 from colpali_serve.training.pages import printed
+from colpali_serve.training.pages.seeing import Page
 from colpali_serve.training.semantics.asker import Asker
 from colpali_serve.training.workplace import Workplace
 
@@ -102,17 +105,7 @@ def prepare_tuning(
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    pages = [
-        page
-        for path in workplace.prints(progress, workers)
-        for page in shards.read(path).pages()
-        if len(page.words) >= 2
-    ]
-    starts = range(0, len(pages) - _RUN + 1, _RUN)
-    some = random.Random(seed).sample(starts, min(count // _RUN, len(starts)))
-    chosen = [pages[start + place] for start in some for place in range(_RUN)]
-    if len(chosen) <= HELD_OUT:
-        raise ConfigError(f"{len(chosen)} pages, expected more than the {HELD_OUT} held out")
+    chosen = real_pages(workplace, progress, count, tuning.HELD_OUT, seed, workers)
     model, processor = architecture.load(checkpoint)
     model = architecture.halved(model)
     task = progress.add_task("embedding pages", total=len(chosen))
@@ -125,5 +118,28 @@ def prepare_tuning(
         lambda done: progress.advance(task, done),
     )
     asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
-    texts = [[word.text for word in page.words] for page in chosen]
-    return QueryTuner(model, processor, vectors, texts, asker, seed, out)
+    queries = PageQueries(processor, texts_of(chosen), asker)
+    return QueryTuner(model, processor, vectors, queries, seed, out)
+
+
+def real_pages(
+    workplace: Workplace, progress: Progress, count: int, held_out: int, seed: int, workers: int
+) -> list[Page]:
+    """Pages of manuals in runs of neighbours, more than are held out."""
+    pages = [
+        page
+        for path in workplace.prints(progress, workers)
+        for page in shards.read(path).pages()
+        if len(page.words) >= 2
+    ]
+    starts = range(0, len(pages) - _RUN + 1, _RUN)
+    some = random.Random(seed).sample(starts, min(count // _RUN, len(starts)))
+    chosen = [pages[start + place] for start in some for place in range(_RUN)]
+    if len(chosen) <= held_out:
+        raise ConfigError(f"{len(chosen)} pages, expected more than the {held_out} held out")
+    return chosen
+
+
+def texts_of(pages: Sequence[Page]) -> list[list[str]]:
+    """The words of each page, in reading order."""
+    return [[word.text for word in page.words] for page in pages]

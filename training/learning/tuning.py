@@ -9,8 +9,7 @@ product.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,40 +17,17 @@ import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor
 
-from colpali_serve.training.learning.asked import LONGEST_QUESTION, padded
+from colpali_serve.training.learning.page_queries import Batch, PageQueries
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
-from colpali_serve.training.semantics.asker import Asker, pairs_of, words_of
 from colpali_serve.training.whole_files import whole
 
 STATE = "tuning.pt"
 HELD_OUT = 100
 """The last pages are never learned from: what is found on them is what the rest is good for."""
-_PAGES, _NEIGHBOURS, _QUERIES = 32, 4, 2
-_MOST_PAGES = 64
-# Of the queries: questions, words that are rare, and the rest phrases.
-_QUESTIONS, _WORDS = 0.4, 0.3
+_PAGES, _NEIGHBOURS, _FOUND_AMONG = 32, 4, 64
 _WARMUP, _SAVE_EVERY = 30, 250
 _NEVER = -1e4
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Queries about some pages.
-
-    Attributes:
-        pages: their numbers.
-        ids: int64 (queries, length).
-        mask: bool (queries, length), true for real tokens.
-        answer: int64 (queries,): which of `pages` each is about.
-        also: bool (queries, pages): others that say all of it.
-    """
-
-    pages: list[int]
-    ids: Tensor
-    mask: Tensor
-    answer: Tensor
-    also: Tensor
 
 
 class QueryTuner:
@@ -62,8 +38,7 @@ class QueryTuner:
         processor: saved with it.
         vectors: bfloat16 (pages, vectors, dim): pages as the model embeds them, those of one
             manual one after another.
-        texts: the words of each page, in reading order.
-        asker: asks about them.
+        queries: asks about these pages.
         seed: of everything by chance.
         folder: where the checkpoint is written, and the state to go on from.
     """
@@ -73,18 +48,12 @@ class QueryTuner:
         model: ColPali,
         processor: ColPaliProcessor,
         vectors: Tensor,
-        texts: Sequence[Sequence[str]],
-        asker: Asker,
+        queries: PageQueries,
         seed: int,
         folder: Path,
     ) -> None:
         self._model, self._processor, self._vectors = model, processor, vectors
-        self._texts = texts
-        self._said = [words_of(text) | pairs_of(text) for text in texts]
-        self._asker, self._seed, self._folder = asker, seed, folder
-        tokenizer = processor.tokenizer
-        self._core = tokenizer.backend_tokenizer
-        self._pad, self._bos = int(tokenizer.pad_token_id), int(tokenizer.bos_token_id)
+        self._queries, self._seed, self._folder = queries, seed, folder
         model.requires_grad_(False)
         self._table = model.model.model.language_model.embed_tokens.weight.requires_grad_(True)
         self._start = self._table.detach().float().clone()
@@ -105,10 +74,10 @@ class QueryTuner:
             rate: learning rate at first; it falls to nothing in a straight line.
             report: called after each step with its number and its loss.
         """
-        learned = len(self._texts) - HELD_OUT
+        learned = len(self._queries) - HELD_OUT
         for step in range(self.step, steps):
             rng = random.Random(seeded(self._seed, "tuning", step))
-            loss, _ = self._loss(self._batch(rng, range(learned), _NEIGHBOURS))
+            loss, _ = self._loss(self._queries.batch(rng, range(learned), _NEIGHBOURS, _PAGES))
             torch.autograd.backward(loss)
             assert self._table.grad is not None
             self._master.grad, self._table.grad = self._table.grad.float(), None
@@ -126,55 +95,9 @@ class QueryTuner:
     def found(self) -> float:
         """The share of queries about pages held out that find their page first among those."""
         rng = random.Random(self._seed)
-        held = range(len(self._texts) - HELD_OUT, len(self._texts))
-        batches = [self._batch(rng, held, HELD_OUT, _MOST_PAGES) for _ in range(4)]
+        held = range(len(self._queries) - HELD_OUT, len(self._queries))
+        batches = [self._queries.batch(rng, held, HELD_OUT, _FOUND_AMONG) for _ in range(4)]
         return sum(self._loss(batch)[1] for batch in batches) / len(batches)
-
-    def _batch(
-        self, rng: random.Random, among: range, neighbours: int, least: int = _PAGES
-    ) -> Batch:
-        pages: list[int] = []
-        while len(pages) < min(least, len(among)):
-            start = rng.choice(among)
-            near = range(start, min(start + neighbours, among.stop))
-            pages += [page for page in near if page not in pages]
-        pages = pages[:_MOST_PAGES]
-        asked = [
-            (row, *query)
-            for row, page in enumerate(pages)
-            for query in self._queries(rng, self._texts[page])
-        ]
-        ids, mask = padded([query for _, query, _ in asked], self._bos, self._pad)
-        also = [
-            [bool(said) and row != own and said <= self._said[page]
-             for row, page in enumerate(pages)]
-            for own, _, said in asked
-        ]  # fmt: skip
-        return Batch(
-            pages, ids, mask, torch.tensor([own for own, _, _ in asked]), torch.tensor(also)
-        )
-
-    def _queries(self, rng: random.Random, text: Sequence[str]) -> list[tuple[list[int], set[str]]]:
-        """Tokens of queries about a page, and what other pages have to say to answer them too."""
-        found = []
-        for _ in range(_QUERIES):
-            kind, said = rng.random(), set[str]()
-            if kind < _QUESTIONS:
-                query = self._asker.question(rng, text)
-            else:
-                if kind < _QUESTIONS + _WORDS:
-                    chosen = self._asker.rare(rng, text, rng.choice([1, 2, 3, 3, 3]))
-                    said = words_of(chosen)
-                else:
-                    start = rng.randrange(max(1, len(text) - 5))
-                    chosen = list(text[start : start + rng.randint(3, 7)])
-                    # All of these words, but in other places, do not make it the phrase.
-                    said = words_of(chosen) | pairs_of(chosen)
-                query = " ".join(chosen).lower()
-            ids = self._core.encode(query, add_special_tokens=False).ids[:LONGEST_QUESTION]
-            if ids:
-                found.append((list(ids), said))
-        return found
 
     def _loss(self, batch: Batch) -> tuple[Tensor, float]:
         queries = forward.ask(self._model, batch.ids, batch.mask)

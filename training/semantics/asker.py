@@ -36,7 +36,7 @@ you your
 FUNCTION_WORDS = frozenset(_LITTLE_WORDS.split())
 
 # {} is what is asked about.
-_QUESTIONS = (
+QUESTION_FORMS = (
     "how do i {}", "how to {}", "how can i {}", "how does one {}", "how do you {}", "what is {}",
     "what does {} mean", "what are {}", "what happens with {}", "where do i find {}",
     "where can i see {}", "which {}", "why {}", "when should i {}", "can i {}",
@@ -166,7 +166,7 @@ class Asker:
         if rng.random() < 0.7:
             topic = self.reworded(rng, topic, rng.choice([0.3, 0.6, 1.0, 1.0]))
         text = " ".join(topic).lower()
-        return rng.choice(_QUESTIONS).format(text) if rng.random() < 0.8 else text
+        return rng.choice(QUESTION_FORMS).format(text) if rng.random() < 0.8 else text
 
     def _from_sentence(self, rng: random.Random, text: str) -> list[str]:
         sentences = [part for part in _SENTENCE.split(text) if 5 <= part.count(" ") <= 40]

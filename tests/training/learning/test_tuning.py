@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor
 
 from colpali_serve.training.learning import tuning
+from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.tuning import STATE, QueryTuner
 from colpali_serve.training.model import architecture, initial
 from colpali_serve.training.pages.fonts import Fonts
 from colpali_serve.training.pages.generator import PageMaker
 from colpali_serve.training.pages.seeing import Page
-from colpali_serve.training.semantics.asker import Asker, pairs_of, words_of
+from colpali_serve.training.semantics.asker import Asker
 from tests.training import materials
 
 HELD_OUT = 2
@@ -54,7 +54,8 @@ def tuner(checkpoint: Path, face: Path, folder: Path) -> QueryTuner:
     vectors = vectors_of(checkpoint, face, folder)
     asker = Asker(materials.documents(), {})
     halved = architecture.halved(model)
-    return QueryTuner(halved, processor, vectors, texts, asker, 0, folder)
+    queries = PageQueries(processor, texts, asker)
+    return QueryTuner(halved, processor, vectors, queries, 0, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -110,31 +111,3 @@ def test_vectors_are_kept_and_read_again(checkpoint: Path, face: Path, tmp_path:
     assert first.shape[0] == len(pages(face)) and first.dtype == torch.bfloat16
     assert torch.equal(vectors_of(checkpoint, face, kept), first)
     assert files == {path: path.stat().st_mtime_ns for path in kept.iterdir()}
-
-
-def test_a_page_that_says_all_of_a_query_is_no_rival(
-    checkpoint: Path, face: Path, tmp_path: Path
-) -> None:
-    made = tuner(checkpoint, face, tmp_path / "after")
-    texts = [["alpha", "Beta"], ["alpha,", "beta", "gamma"], ["delta"], ["beta", "alpha"]]
-    made._texts = texts
-    made._said = [words_of(text) | pairs_of(text) for text in texts]
-    made._queries = lambda _, text: [([7], words_of(text) | pairs_of(text))]  # type: ignore[method-assign]
-    batch = made._batch(random.Random(0), range(4), 4)
-    rows = {page: row for row, page in enumerate(batch.pages)}
-    also = batch.also.tolist()
-    assert also[rows[0]][rows[1]]
-    assert not also[rows[1]][rows[0]]
-    assert not also[rows[0]][rows[3]]  # the words are there, the other way round
-    assert not any(also[row][row] for row in range(len(rows)))
-
-
-def test_a_phrase_is_answered_where_its_words_follow_each_other(
-    checkpoint: Path, face: Path, tmp_path: Path
-) -> None:
-    made = tuner(checkpoint, face, tmp_path / "after")
-    text = [f"word{letter}" for letter in "abcdefghij"]
-    asked = [said for seed in range(40) for _, said in made._queries(random.Random(seed), text)]
-    phrases = [said for said in asked if any(" " in part for part in said)]
-    assert 0 < len(phrases) < len(asked)
-    assert all(phrase <= words_of(text) | pairs_of(text) for phrase in phrases)

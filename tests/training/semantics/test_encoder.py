@@ -48,6 +48,19 @@ def test_vectors_are_of_unit_length_and_do_not_depend_on_the_batch(folder: Path)
     assert (apart[~np.eye(8, dtype=bool)] < 0.999).all()
 
 
+def test_what_was_understood_is_kept(folder: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    first = encoder.understood(WORDS[:5], folder, tmp_path, done.append)
+    assert done == [5]
+    np.testing.assert_allclose(first, encoder.embed(WORDS[:5], folder, done.append))
+    # Without an encoder there is what was kept, and nothing else.
+    nowhere = tmp_path / "nowhere"
+    again = encoder.understood(WORDS[:5], nowhere, tmp_path, done.append)
+    assert np.array_equal(again, first)
+    with pytest.raises(OSError, match="nowhere"):
+        encoder.understood(WORDS[:6], nowhere, tmp_path, done.append)
+
+
 def test_no_texts_no_vectors(folder: Path) -> None:
     assert encoder.embed([], folder, lambda _: None).shape == (0, 32)
 

@@ -1,0 +1,126 @@
+"""Queries about real pages, some at a time, and which other pages answer them too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from colpali_engine.models import ColPaliProcessor
+from torch import Tensor
+
+from colpali_serve.training.learning.asked import LONGEST_QUESTION, padded
+from colpali_serve.training.semantics.asker import Asker, pairs_of, words_of
+
+_QUERIES = 2
+# Of the queries: questions, words that are rare, and the rest phrases.
+_QUESTIONS, _WORDS = 0.4, 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries about some pages.
+
+    Attributes:
+        pages: their numbers.
+        ids: int64 (queries, length).
+        mask: bool (queries, length), true for real tokens.
+        answer: int64 (queries,): which of `pages` each is about.
+        also: bool (queries, pages): others that say all of it.
+        questions: what is asked, of queries that other words could answer; of the rest, nothing.
+    """
+
+    pages: list[int]
+    ids: Tensor
+    mask: Tensor
+    answer: Tensor
+    also: Tensor
+    questions: list[str]
+
+
+class PageQueries:
+    """Asks about pages.
+
+    Args:
+        processor: whose tokens queries are made of.
+        texts: the words of each page, in reading order; those of one manual one after another.
+        asker: makes the questions.
+    """
+
+    def __init__(
+        self, processor: ColPaliProcessor, texts: Sequence[Sequence[str]], asker: Asker
+    ) -> None:
+        tokenizer = processor.tokenizer
+        self._core, self._asker, self._texts = tokenizer.backend_tokenizer, asker, texts
+        self._pad, self._bos = int(tokenizer.pad_token_id), int(tokenizer.bos_token_id)
+        self._said = [words_of(text) | pairs_of(text) for text in texts]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def batch(self, rng: random.Random, among: range, neighbours: int, count: int) -> Batch:
+        """Some pages and queries about each.
+
+        Args:
+            rng: where the choices come from.
+            among: pages that are taken.
+            neighbours: so many in a row are taken at a time: they are hard to tell apart.
+            count: how many pages, or all there are.
+        """
+        pages: list[int] = []
+        while len(pages) < min(count, len(among)):
+            start = rng.choice(among)
+            near = range(start, min(start + neighbours, among.stop))
+            pages += [page for page in near if page not in pages]
+        pages = pages[:count]
+        asked = [
+            (row, *query)
+            for row, page in enumerate(pages)
+            for query in self.about(rng, self._texts[page])
+        ]
+        ids, mask = self.tokens([text for _, text, _ in asked])
+        also = [
+            [bool(said) and row != own and said <= self._said[page]
+             for row, page in enumerate(pages)]
+            for own, _, said in asked
+        ]  # fmt: skip
+        return Batch(
+            pages,
+            ids,
+            mask,
+            torch.tensor([own for own, _, _ in asked]),
+            torch.tensor(also),
+            ["" if said else text for _, text, said in asked],
+        )
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Queries as the model reads them: ids int64 and mask bool, both (queries, length)."""
+        encoded = self._core.encode_batch(list(texts), add_special_tokens=False)
+        return padded([one.ids[:LONGEST_QUESTION] for one in encoded], self._bos, self._pad)
+
+    def about(self, rng: random.Random, text: Sequence[str]) -> list[tuple[str, set[str]]]:
+        """Queries about a page, and what other pages have to say to answer them too.
+
+        Args:
+            rng: where the choices come from.
+            text: the page's words.
+        """
+        found = []
+        for _ in range(_QUERIES):
+            kind, said = rng.random(), set[str]()
+            if kind < _QUESTIONS:
+                query = self._asker.question(rng, text)
+            else:
+                if kind < _QUESTIONS + _WORDS:
+                    chosen = self._asker.rare(rng, text, rng.choice([1, 2, 3, 3, 3]))
+                    said = words_of(chosen)
+                else:
+                    start = rng.randrange(max(1, len(text) - 5))
+                    chosen = list(text[start : start + rng.randint(3, 7)])
+                    # All of these words, but in other places, do not make it the phrase.
+                    said = words_of(chosen) | pairs_of(chosen)
+                query = " ".join(chosen).lower()
+            if self._core.encode(query, add_special_tokens=False).ids:
+                found.append((query, said))
+        return found
