@@ -132,10 +132,7 @@ class Glosser:
             self._layer.mlp.down_proj.weight.copy_(self._unseen @ self._written)
 
     def _more(self, state: Tensor) -> Tensor:
-        mlp = self._layer.mlp
-        normed = forward.rms(state, self._layer.post_attention_layernorm.weight)
-        inner: Tensor = F.relu(mlp.gate_proj(normed)) * mlp.up_proj(normed)
-        return inner @ (self._unseen @ self._written).T
+        return forward.inner(self._layer, state) @ (self._unseen @ self._written).T
 
     def _read(self, state: Tensor) -> Tensor:
         return forward.rms(state, torch.zeros(state.shape[-1])) @ self.readout.T
@@ -151,8 +148,7 @@ def write(model: ColPali, states: Tensor) -> None:
     """
     layer = model.model.model.language_model.layers[-1]
     for page in states:
-        normed = forward.rms(page.float(), layer.post_attention_layernorm.weight)
-        page += layer.mlp.down_proj(F.relu(layer.mlp.gate_proj(normed)) * layer.mlp.up_proj(normed))
+        page += layer.mlp.down_proj(forward.inner(layer, page.float()))
 
 
 @torch.no_grad()

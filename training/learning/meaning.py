@@ -216,19 +216,19 @@ class MeaningTuner:
 
     @torch.no_grad()
     def _read_all(self) -> None:
-        rng = random.Random(0)
-        for start in range(0, len(self._rows), _PAGES):
-            pages = range(start, min(start + _PAGES, len(self._rows)))
-            self._rows[list(pages)] = self._page_rows(rng, pages)[0]
+        self._rows.copy_(self._said(random.Random(0), range(len(self._rows))))
+
+    def _said(self, rng: random.Random, pages: range) -> Tensor:
+        """What the prompts of many pages say, some at a time."""
+        starts = range(0, len(pages), _PAGES)
+        return torch.cat([self._page_rows(rng, pages[at : at + _PAGES])[0] for at in starts])
 
     @torch.no_grad()
     def found(self) -> float:
         """The share of queries about pages held out that find their page first among those."""
         rng, pages = random.Random(self._seed), len(self._queries)
         held = range(pages - HELD_OUT, pages)
-        rows = torch.cat(
-            [self._page_rows(rng, held[at : at + _PAGES])[0] for at in range(0, HELD_OUT, _PAGES)]
-        )
+        rows = self._said(rng, held)
         shares = []
         for _ in range(4):
             batch = self._queries.batch(rng, held, HELD_OUT, HELD_OUT)

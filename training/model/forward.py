@@ -108,10 +108,15 @@ def _through(
     repeats = query.shape[1] // key.shape[1]
     key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
     rows = rows + attention.o_proj(_joined(_attend(query, key, value, mask)))
-    normed = rms(rows, layer.post_attention_layernorm.weight)
-    gate = F.relu(layer.mlp.gate_proj(normed))
-    more: Tensor = layer.mlp.down_proj(gate * layer.mlp.up_proj(normed))
+    more: Tensor = layer.mlp.down_proj(inner(layer, rows))
     return rows + more
+
+
+def inner(layer: Any, rows: Tensor) -> Tensor:
+    """What a text layer's MLP makes of states (..., hidden), before it is projected back."""
+    normed = rms(rows, layer.post_attention_layernorm.weight)
+    made: Tensor = F.relu(layer.mlp.gate_proj(normed)) * layer.mlp.up_proj(normed)
+    return made
 
 
 def _turns(language: Any, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
