@@ -39,6 +39,11 @@ class Heads(nn.Module):
         self.match_scale = nn.Parameter(torch.tensor(15.0).log())
         self.page_scale = nn.Parameter(torch.tensor(4.0).log())
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the heads compute in, and the large products of the losses."""
+        return self.piece.weight.dtype
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -177,8 +182,8 @@ def matching(
     asked = (matched.instance >= 0).nonzero()[:, 0]
     alike = matched.alike[asked]
     flat = vectors.reshape(-1, dim)
-    half = torch.bfloat16
-    scores = (matched.queries[asked].to(half) @ flat.to(half).T).float() * heads.match_scale.exp()
+    scores = (matched.queries[asked].to(heads.dtype) @ flat.to(heads.dtype).T).float()
+    scores = scores * heads.match_scale.exp()
     row_of = torch.full((len(batch.pieces),), -1, device=flat.device)
     row_of[matched.instance[asked]] = torch.arange(len(asked), device=flat.device)
     row = row_of[batch.piece_instance]
@@ -224,8 +229,8 @@ def ranking(
     queries = min(len(batch.query_crop), _RANKING_QUERIES)
     asked = (matched.query_of < queries).nonzero()[:, 0]
     owner = matched.query_of[asked]
-    half = torch.bfloat16
-    similar = matched.queries[asked].to(half) @ vectors.reshape(-1, dim).to(half).T
+    columns = vectors.reshape(-1, dim).to(heads.dtype).T
+    similar = matched.queries[asked].to(heads.dtype) @ columns
     highest = similar.view(len(asked), crops, per_crop).amax(2).float()
     shows = matched.alike[asked].view(-1, crops, per_crop).any(2)
     if rivals is not None and len(rivals.vectors):

@@ -22,7 +22,7 @@ from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor, nn
 
 from colpali_serve.training.learning.asked import QUERY_PADS
-from colpali_serve.training.learning.page_queries import Batch, PageQueries
+from colpali_serve.training.learning.page_queries import Batch, PageQueries, best_on
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
 from colpali_serve.training.semantics.meaning import ROWS
@@ -189,20 +189,11 @@ class MeaningTuner:
 
     def _ranking(self, batch: Batch, rows: Tensor) -> tuple[Tensor, float]:
         """MaxSim ranks the page of a query first; of a question, others by their meaning, too."""
-        asked = forward.ask(self._model, batch.ids, batch.mask)
-        flat = batch.mask.flatten().nonzero()[:, 0]
-        tokens = asked.flatten(0, 1)[flat]
-        with torch.no_grad():
-            # Which patch is a token's best moves little in a step.
-            nearest = [
-                page[(tokens @ page.T).max(1).indices]
-                for page in (self._read.patches[number].float() for number in batch.pages)
-            ]
-        best = torch.einsum("td,tpd->tp", tokens, torch.stack(nearest, 1))
+        tokens = batch.tokens_of(forward.ask(self._model, batch.ids, batch.mask))
+        patches = (self._read.patches[number] for number in batch.pages)
+        best = best_on(tokens, patches, torch.float32)
         best = torch.maximum(best, torch.einsum("td,prd->tpr", tokens, rows).amax(2))
-        scores = best.new_zeros(len(batch.ids), len(batch.pages))
-        scores = scores.index_add(0, flat // batch.ids.shape[1], best)
-        logits = (scores * self._scale.exp()).masked_fill(batch.also, _NEVER)
+        logits = (batch.scores(best) * self._scale.exp()).masked_fill(batch.also, _NEVER)
         wanted = F.one_hot(batch.answer, len(batch.pages)).float()
         free = [number for number, text in enumerate(batch.questions) if text]
         if free:

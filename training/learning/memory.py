@@ -24,7 +24,7 @@ class Rivals:
     """Pages that are not in the batch.
 
     Attributes:
-        vectors: bfloat16 (pages, vectors, dim), without gradients.
+        vectors: (pages, vectors, dim), without gradients.
         shows: bool (pages, features): what each page shows, see :mod:`.context`.
     """
 
@@ -38,11 +38,11 @@ class PageMemory:
     Args:
         vocabulary: number of pieces.
         device: where they are kept.
+        dtype: what their vectors are kept in, and compared.
     """
 
-    def __init__(self, vocabulary: int, device: torch.device) -> None:
-        self._device = device
-        self._vectors = torch.zeros(0, 0, 0, dtype=torch.bfloat16, device=device)
+    def __init__(self, vocabulary: int, device: torch.device, dtype: torch.dtype) -> None:
+        self._vectors = torch.zeros(0, 0, 0, dtype=dtype, device=device)
         self._shows = torch.zeros(0, vocabulary + PAIRS, dtype=torch.bool, device=device)
         self._next = 0
 
@@ -62,8 +62,9 @@ class PageMemory:
         if self._vectors.shape[1] != count:
             expected = self._vectors.shape[1]
             raise ConfigError(f"a page of {count} vectors, expected {expected} as before")
+        kept = vectors.detach().to(self._vectors.dtype)
         for page in range(pages):
-            new = (vectors[page : page + 1].detach().to(torch.bfloat16), shows[page : page + 1])
+            new = (kept[page : page + 1], shows[page : page + 1])
             if len(self._vectors) < _PAGES:
                 self._vectors = torch.cat([self._vectors, new[0]])
                 self._shows = torch.cat([self._shows, new[1]])
@@ -81,7 +82,8 @@ class PageMemory:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self._vectors, self._shows = state["vectors"], state["shows"]
+        self._vectors = state["vectors"].to(self._vectors)
+        self._shows = state["shows"]
         self._next = int(state["next"])
 
 
@@ -99,7 +101,7 @@ def best(queries: Tensor, rivals: Rivals) -> Tensor:
     """
     pages, count, dim = rivals.vectors.shape
     with torch.no_grad():
-        table = queries.to(torch.bfloat16) @ rivals.vectors.reshape(-1, dim).T
+        table = queries.to(rivals.vectors.dtype) @ rivals.vectors.reshape(-1, dim).T
         won = table.view(len(queries), pages, count).argmax(2)
     chosen = rivals.vectors[torch.arange(pages, device=won.device), won]
     return torch.einsum("td,tpd->tp", queries.float(), chosen.float())

@@ -1,4 +1,4 @@
-"""Two optimisers over float32 masters of weights that compute in bfloat16."""
+"""Two optimisers over float32 masters of the weights that compute."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from colpali_engine.models import ColPali
 from torch import Tensor, nn
 
 from colpali_serve.training.learning.losses import Heads
+from colpali_serve.training.learning.muon import Muon
 
 _LARGEST_GRADIENT = 2.0
 
@@ -21,7 +22,7 @@ class Optimiser:
 
     Args:
         model: its output embeddings, which ColPali does not use, stay as they are.
-        heads: learn with it.
+        heads: learn with it, in the same dtype.
     """
 
     def __init__(self, model: ColPali, heads: Heads) -> None:
@@ -35,9 +36,7 @@ class Optimiser:
         self._weights: list[nn.Parameter] = [*matrices, *others]
         self._masters = [weight.detach().float().clone() for weight in self._weights]
         count = len(matrices)
-        self._matrices = torch.optim.Muon(
-            self._masters[:count], weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4
-        )
+        self._matrices = Muon(self._masters[:count], heads.dtype)
         self._others = torch.optim.AdamW(
             self._masters[count:], betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
@@ -53,9 +52,8 @@ class Optimiser:
             weight.grad = None
         norm = torch.nn.utils.clip_grad_norm_(self._masters, _LARGEST_GRADIENT)
         if torch.isfinite(norm):
-            self._matrices.param_groups[0]["lr"] = matrix_rate
+            self._matrices.step(matrix_rate)
             self._others.param_groups[0]["lr"] = other_rate
-            self._matrices.step()  # type: ignore[no-untyped-call]
             self._others.step()
             self._round()
         return float(norm)
@@ -69,7 +67,7 @@ class Optimiser:
         """What is needed to go on from here."""
         return {
             "masters": self._masters,
-            "matrices": self._matrices.state_dict(),
+            "matrices": self._matrices.state(),
             "others": self._others.state_dict(),
         }
 
@@ -77,7 +75,7 @@ class Optimiser:
         """Go on from a state, the weights included."""
         for master, saved in zip(self._masters, state["masters"], strict=True):
             master.copy_(saved)
-        self._matrices.load_state_dict(state["matrices"])
+        self._matrices.resume(state["matrices"])
         self._others.load_state_dict(state["others"])
         self._round()
 

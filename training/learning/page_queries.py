@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,38 @@ class Batch:
     answer: Tensor
     also: Tensor
     questions: list[str]
+
+    def tokens_of(self, asked: Tensor) -> Tensor:
+        """The vectors that are no padding: (tokens, dim) of (queries, length, dim)."""
+        return asked.flatten(0, 1)[self._real()]
+
+    def scores(self, best: Tensor) -> Tensor:
+        """MaxSim, float32 (queries, pages), of each token's best on each page."""
+        owner = self._real() // self.ids.shape[1]
+        return best.new_zeros(len(self.ids), best.shape[1]).index_add(0, owner, best)
+
+    def _real(self) -> Tensor:
+        return self.mask.flatten().nonzero()[:, 0]
+
+
+def best_on(tokens: Tensor, pages: Iterable[Tensor], dtype: torch.dtype) -> Tensor:
+    """The highest similarity of each token on each page; gradients reach the tokens alone.
+
+    Which vector of a page is a token's best moves little in a step. Pages are taken one by one, so
+    that no more than one page's similarities are held.
+
+    Args:
+        tokens: (tokens, dim).
+        pages: (vectors, dim) each.
+        dtype: what similarities are compared in.
+
+    Returns:
+        float32 (tokens, pages).
+    """
+    with torch.no_grad():
+        columns = tokens.to(dtype).T.contiguous()
+        nearest = [page[(page.to(dtype) @ columns).max(0).indices].float() for page in pages]
+    return torch.einsum("td,tpd->tp", tokens, torch.stack(nearest, 1))
 
 
 class PageQueries:

@@ -95,12 +95,13 @@ class PatchBank:
     Args:
         vocabulary: number of pieces.
         device: where they are kept.
+        dtype: what they are kept in, and compared.
     """
 
-    def __init__(self, vocabulary: int, device: torch.device) -> None:
-        self._vectors = torch.zeros(vocabulary, _KEPT, _DIM, dtype=torch.bfloat16, device=device)
+    def __init__(self, vocabulary: int, device: torch.device, dtype: torch.dtype) -> None:
+        self._vectors = torch.zeros(vocabulary, _KEPT, _DIM, dtype=dtype, device=device)
         self._count = torch.zeros(vocabulary, dtype=torch.int64, device=device)
-        self._blank = torch.zeros(_BLANKS, _DIM, dtype=torch.bfloat16, device=device)
+        self._blank = torch.zeros(_BLANKS, _DIM, dtype=dtype, device=device)
 
     def remember(self, vectors: Tensor, batch: Batch) -> None:
         """Keep vectors of a batch of crops.
@@ -109,7 +110,7 @@ class PatchBank:
             vectors: (crops, patches, dim), prompt left out.
             batch: which patch shows what.
         """
-        flat = vectors.reshape(-1, _DIM).to(torch.bfloat16)
+        flat = vectors.reshape(-1, _DIM).to(self._vectors.dtype)
         clear = batch.piece_share >= _LEAST_SHARE
         patch, piece = batch.piece_patch[clear], batch.pieces[batch.piece_instance[clear]]
         free = self._count[piece] < _KEPT
@@ -134,7 +135,7 @@ class PatchBank:
             pieces: int64 (pages, pieces), -1 for none.
 
         Returns:
-            Vectors bfloat16 (pages, pieces + blanks, dim), and which of them are real, bool.
+            Vectors (pages, pieces + blanks, dim), and which of them are real, bool.
         """
         known = self._count[pieces.clamp(min=0)]
         real = (pieces >= 0) & (known > 0)
@@ -150,8 +151,8 @@ class PatchBank:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self._vectors, self._count = state["vectors"], state["count"]
-        self._blank = state["blank"]
+        self._vectors, self._count = state["vectors"].to(self._vectors), state["count"]
+        self._blank = state["blank"].to(self._blank)
 
 
 def _last(keys: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def asking(
     pages, real = bank.pages(questions.pages)
     count, per_page, dim = pages.shape
     flat = questions.mask.flatten().nonzero()[:, 0]
-    similar = queries.flatten(0, 1)[flat].to(torch.bfloat16) @ pages.reshape(-1, dim).T
+    similar = queries.flatten(0, 1)[flat].to(pages.dtype) @ pages.reshape(-1, dim).T
     similar = similar.masked_fill(~real.reshape(1, -1), -1.0)
     best = similar.view(len(flat), count, per_page).amax(2).float()
     scores = best.new_zeros(len(queries), count)

@@ -70,13 +70,15 @@ def prepare(
             pages.append(Labelled(page.pixels, label(page.words), text))
         progress.advance(task)
     asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
+    where = torch.device(device)
     return Trainer(
-        model.to(device),
+        model.to(where),
         processor,
         CropMaker(pages, processor.tokenizer, asker),
         Examples(asker, processor.tokenizer),
         seed,
         out,
+        architecture.learning_dtype(where),
     )
 
 
@@ -107,7 +109,7 @@ def prepare_tuning(
     out.mkdir(parents=True, exist_ok=True)
     chosen = real_pages(workplace, progress, count, tuning.HELD_OUT, seed, workers)
     model, processor = architecture.load(checkpoint)
-    model = architecture.halved(model)
+    model = architecture.computing(model, architecture.learning_dtype(torch.device("cpu")))
     task = progress.add_task("embedding pages", total=len(chosen))
     vectors = page_vectors(
         model,

@@ -67,6 +67,7 @@ class Trainer:
         questions: text for the stages that ask questions; None where no stage does.
         seed: of everything by chance.
         folder: where states and checkpoints are written.
+        dtype: what to compute in; the optimiser keeps float32 masters.
     """
 
     def __init__(
@@ -77,20 +78,21 @@ class Trainer:
         questions: Examples | None,
         seed: int,
         folder: Path,
+        dtype: torch.dtype,
     ) -> None:
         self._device = next(model.parameters()).device
         self._processor, self._crops, self._questions = processor, crops, questions
         self._seed, self._folder = seed, folder
-        self.model = architecture.halved(model)
+        self.model = architecture.computing(model, dtype)
         tokenizer = processor.tokenizer
         # Without the 1152 places and segments that PaliGemma's processor adds: no page shows them.
         self._vocabulary = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False)
         hidden = model.config.vision_config.hidden_size
         torch.manual_seed(seed)
-        self.heads = Heads(hidden, self._vocabulary).to(self._device, torch.bfloat16)
+        self.heads = Heads(hidden, self._vocabulary).to(self._device, dtype)
         self.optimiser = Optimiser(self.model, self.heads)
-        self.bank = PatchBank(self._vocabulary, self._device)
-        self.memory = PageMemory(self._vocabulary, self._device)
+        self.bank = PatchBank(self._vocabulary, self._device, dtype)
+        self.memory = PageMemory(self._vocabulary, self._device, dtype)
         self._prompt = architecture.prompt(processor).to(self._device)
         self._done: set[str] = set()
         self._at = ("", 0)
@@ -159,7 +161,7 @@ class Trainer:
     def _losses(
         self, stage: Stage, batch: Batch, questions: Questions | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        pixels = batch.pixels.to(torch.bfloat16)
+        pixels = batch.pixels.to(self.heads.dtype)
         patches = batch.places.shape[1]
         seen = forward.see(self.model, pixels, batch.places)
         output, vectors = forward.read(self.model, seen, batch.places, self._prompt)

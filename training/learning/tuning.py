@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor
 
-from colpali_serve.training.learning.page_queries import Batch, PageQueries
+from colpali_serve.training.learning.page_queries import Batch, PageQueries, best_on
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
 from colpali_serve.training.whole_files import whole
@@ -34,7 +34,7 @@ class QueryTuner:
     """Teaches the table of token embeddings.
 
     Args:
-        model: bfloat16, of a trained checkpoint; only its table changes.
+        model: of a trained checkpoint; only its table changes.
         processor: saved with it.
         vectors: bfloat16 (pages, vectors, dim): pages as the model embeds them, those of one
             manual one after another.
@@ -100,20 +100,9 @@ class QueryTuner:
         return sum(self._loss(batch)[1] for batch in batches) / len(batches)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, float]:
-        queries = forward.ask(self._model, batch.ids, batch.mask)
-        flat = batch.mask.flatten().nonzero()[:, 0]
-        tokens = queries.flatten(0, 1)[flat]
-        with torch.no_grad():
-            # Which vector of a page is a token's best moves little in a step; pages one by one,
-            # so that no more than one page's similarities are held.
-            columns = tokens.to(torch.bfloat16).T.contiguous()
-            nearest = [
-                page[(page @ columns).max(0).indices]
-                for page in (self._vectors[number] for number in batch.pages)
-            ]
-        best = torch.einsum("td,tpd->tp", tokens, torch.stack(nearest, 1).float())
-        scores = best.new_zeros(len(batch.ids), len(batch.pages))
-        scores = scores.index_add(0, flat // batch.ids.shape[1], best)
+        tokens = batch.tokens_of(forward.ask(self._model, batch.ids, batch.mask))
+        pages = (self._vectors[number] for number in batch.pages)
+        scores = batch.scores(best_on(tokens, pages, self._table.dtype))
         logits = (scores * self._scale.exp()).masked_fill(batch.also, _NEVER)
         right = (logits.argmax(1) == batch.answer).float().mean()
         return F.cross_entropy(logits, batch.answer), float(right)

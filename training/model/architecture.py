@@ -10,6 +10,7 @@ import torch
 from colpali_engine.models import ColPali, ColPaliProcessor
 from transformers import PaliGemmaConfig, PreTrainedTokenizerFast, SiglipImageProcessor
 
+from colpali_serve.engine.machine import choose_dtype
 from colpali_serve.training.pages.seeing import SIDE
 
 PATCH = 16
@@ -110,11 +111,21 @@ def load(folder: Path) -> tuple[ColPali, ColPaliProcessor]:
     return model, ColPaliProcessor.from_pretrained(folder)
 
 
-def halved(model: ColPali) -> ColPali:
-    """The model in bfloat16, but for the rotary frequencies: rounded, those move every position."""
+def learning_dtype(device: torch.device) -> torch.dtype:
+    """What to learn in: bfloat16 where the device multiplies it, else float32.
+
+    A CPU that emulates bfloat16 takes ten times as long for it. float16 would need its gradients
+    scaled.
+    """
+    fast = choose_dtype("auto", device)
+    return fast if fast == torch.bfloat16 else torch.float32
+
+
+def computing(model: ColPali, dtype: torch.dtype) -> ColPali:
+    """The model in a dtype, but for the rotary frequencies: rounded, those move every position."""
     rotary = model.model.model.language_model.rotary_emb
     frequencies = rotary.inv_freq.clone()
-    model = model.to(torch.bfloat16)
+    model = model.to(dtype)
     rotary.inv_freq = frequencies
     return model
 

@@ -62,7 +62,7 @@ def test_best_of_any_vectors_is_close_to_the_maximum() -> None:
 def test_the_gradient_reaches_queries_alone_and_is_the_winning_vectors() -> None:
     generator = torch.Generator().manual_seed(2)
     made = whole_numbers(generator, 3, VECTORS, DIM).requires_grad_()
-    kept = PageMemory(VOCABULARY, CPU)
+    kept = PageMemory(VOCABULARY, CPU, torch.bfloat16)
     kept.remember(made, pages(1, 2, 3)[1])
     rivals = kept.rivals()
     assert not rivals.vectors.requires_grad
@@ -79,13 +79,13 @@ def test_the_gradient_reaches_queries_alone_and_is_the_winning_vectors() -> None
 
 
 def test_nothing_is_remembered_at_first() -> None:
-    rivals = PageMemory(VOCABULARY, CPU).rivals()
+    rivals = PageMemory(VOCABULARY, CPU, torch.bfloat16).rivals()
     assert len(rivals.vectors) == len(rivals.shows) == 0
 
 
 def test_the_oldest_page_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_PAGES", 5)
-    kept = PageMemory(VOCABULARY, CPU)
+    kept = PageMemory(VOCABULARY, CPU, torch.bfloat16)
     for start in range(0, 24, 2):
         kept.remember(*pages(start, start + 1))
         assert named(kept.rivals()) == set(range(max(0, start - 3), start + 2))
@@ -93,7 +93,7 @@ def test_the_oldest_page_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pages_of_another_size_are_refused() -> None:
-    kept = PageMemory(VOCABULARY, CPU)
+    kept = PageMemory(VOCABULARY, CPU, torch.bfloat16)
     kept.remember(*pages(1))
     shows = torch.zeros(1, VOCABULARY + PAIRS, dtype=torch.bool)
     with pytest.raises(ConfigError, match="a page of 3 vectors, expected 5 as before"):
@@ -103,13 +103,13 @@ def test_pages_of_another_size_are_refused() -> None:
 @pytest.mark.parametrize("before", [0, 2, 7])
 def test_a_state_goes_on_where_it_was(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_PAGES", 5)
-    kept = PageMemory(VOCABULARY, CPU)
+    kept = PageMemory(VOCABULARY, CPU, torch.bfloat16)
     if before:
         kept.remember(*pages(*range(before)))
     saved = io.BytesIO()
     torch.save(kept.state(), saved)
     saved.seek(0)
-    again = PageMemory(VOCABULARY, CPU)
+    again = PageMemory(VOCABULARY, CPU, torch.bfloat16)
     again.resume(torch.load(saved, weights_only=True))
     for each in (kept, again):
         each.remember(*pages(10, 11))

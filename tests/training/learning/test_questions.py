@@ -53,7 +53,7 @@ def remembered(batch: Batch) -> set[int]:
 
 
 def test_a_page_is_made_of_vectors_that_show_its_pieces() -> None:
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     bank.remember(telling(batch), batch)
     known = remembered(batch)
     every = torch.arange(PIECES)[None]
@@ -69,7 +69,7 @@ def test_a_page_is_made_of_vectors_that_show_its_pieces() -> None:
 
 
 def test_places_without_a_piece_are_not_real() -> None:
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     bank.remember(telling(batch), batch)
     # Not even if the piece whose number stands in for "none" inside were known.
     bank._count[0] = 1
@@ -79,12 +79,12 @@ def test_places_without_a_piece_are_not_real() -> None:
 
 
 def test_nothing_is_known_at_first() -> None:
-    _, real = PatchBank(PIECES, CPU).pages(torch.arange(PIECES)[None])
+    _, real = PatchBank(PIECES, CPU, torch.bfloat16).pages(torch.arange(PIECES)[None])
     assert not real[0, :PIECES].any()
 
 
 def test_new_vectors_take_the_place_of_old_ones() -> None:
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     pieces = torch.tensor(sorted(remembered(batch)))
     for age in range(1, 41):
         bank.remember(telling(batch, age), batch)
@@ -99,7 +99,7 @@ def test_new_vectors_take_the_place_of_old_ones() -> None:
 
 
 def test_patches_that_hardly_show_a_piece_do_not_stand_for_it() -> None:
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     faint = Batch(**{**vars(batch), "piece_share": torch.full_like(batch.piece_share, 0.4)})
     bank.remember(telling(faint), faint)
     _, real = bank.pages(torch.arange(PIECES)[None])
@@ -107,12 +107,12 @@ def test_patches_that_hardly_show_a_piece_do_not_stand_for_it() -> None:
 
 
 def test_a_state_goes_on_where_it_was() -> None:
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     bank.remember(telling(batch, 3), batch)
     file = io.BytesIO()
     torch.save(bank.state(), file)
     file.seek(0)
-    again = PatchBank(PIECES, CPU)
+    again = PatchBank(PIECES, CPU, torch.bfloat16)
     again.resume(torch.load(file, weights_only=True))
     asked = torch.arange(PIECES).repeat(3, 1)
     found = []
@@ -160,7 +160,7 @@ def test_a_page_names_each_of_its_pieces_once_before_any_twice() -> None:
 @pytest.fixture
 def asked() -> tuple[PatchBank, Questions]:
     torch.manual_seed(0)
-    bank, batch = PatchBank(PIECES, CPU), crops()
+    bank, batch = PatchBank(PIECES, CPU, torch.bfloat16), crops()
     vectors = torch.nn.functional.normalize(torch.randn(*batch.places.shape, DIM), dim=-1)
     for _ in range(3):
         bank.remember(vectors, batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -25,6 +26,8 @@ from colpali_serve.training.pages.generator import PageMaker
 from colpali_serve.training.semantics.asker import Asker
 from tests.training import materials
 from tests.training.materials import tokenizer
+
+FAST = architecture.learning_dtype(torch.device("cpu"))
 
 
 def stage(name: str = "test", steps: int = 6, questions: float = 0.5) -> Stage:
@@ -59,7 +62,7 @@ def examples() -> Examples:
     return Examples(Asker(materials.documents(), {}), tokenizer())
 
 
-def trainer(face: Path, folder: Path, seed: int = 0) -> Trainer:
+def trainer(face: Path, folder: Path, seed: int = 0, dtype: torch.dtype = FAST) -> Trainer:
     """A trainer from first weights, or from what the folder holds."""
     folder.mkdir(exist_ok=True)
     if (folder / STATE).exists():
@@ -69,7 +72,7 @@ def trainer(face: Path, folder: Path, seed: int = 0) -> Trainer:
         initial.initialise(model, seed)
     asker = Asker(materials.documents(), {})
     crops = CropMaker(pages(face), tokenizer(), asker)
-    return Trainer(model, processor, crops, examples(), seed, folder)
+    return Trainer(model, processor, crops, examples(), seed, folder, dtype)
 
 
 def weights(made: Trainer) -> dict[str, torch.Tensor]:
@@ -201,10 +204,31 @@ def test_reports_are_means_and_lines_of_json(face: Path, tmp_path: Path) -> None
 
 
 def test_positions_are_not_rounded(face: Path, tmp_path: Path) -> None:
-    made = trainer(face, tmp_path)
+    made = trainer(face, tmp_path, dtype=torch.bfloat16)
     rotary = made.model.model.model.language_model.rotary_emb
     assert rotary.inv_freq.dtype == torch.float32
     assert next(made.model.parameters()).dtype == torch.bfloat16
+
+
+def test_both_dtypes_learn_the_same_and_one_goes_on_from_the_other(
+    face: Path, tmp_path: Path
+) -> None:
+    figures = dict[torch.dtype, list[float]]()
+    for dtype in (torch.float32, torch.bfloat16):
+        losses = figures.setdefault(dtype, [])
+        made = trainer(face, tmp_path / str(dtype), dtype=dtype)
+        made.run(stage(steps=3), lambda now, kept=losses: kept.append(now.figures["loss"]), every=1)
+        assert {part.dtype for part in made.model.parameters()} == {dtype}
+        assert made.memory.rivals().vectors.dtype == made.bank.state()["vectors"].dtype == dtype
+    # The first loss is that of the same weights; each step after it has its own rounding.
+    assert figures[torch.bfloat16] == pytest.approx(figures[torch.float32], rel=0.02)
+    shutil.copytree(tmp_path / str(torch.bfloat16), tmp_path / "on")
+    resumed = trainer(face, tmp_path / "on", dtype=torch.float32)
+    expected = trainer(face, tmp_path / str(torch.bfloat16), dtype=torch.bfloat16)
+    for one, two in zip(resumed.optimiser.masters(), expected.optimiser.masters(), strict=True):
+        assert torch.equal(one, two)
+    resumed.run(stage("more", 2), lambda now: None)
+    assert resumed.is_done(stage("more", 2))
 
 
 def test_the_prompt_is_what_the_processor_writes(face: Path, tmp_path: Path) -> None:

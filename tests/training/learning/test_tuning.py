@@ -22,6 +22,7 @@ from colpali_serve.training.semantics.asker import Asker
 from tests.training import materials
 
 HELD_OUT = 2
+FAST = architecture.learning_dtype(torch.device("cpu"))
 
 
 @cache
@@ -43,7 +44,7 @@ def vectors_of(checkpoint: Path, face: Path, kept: Path) -> Tensor:
     pixels = [page.pixels for page in pages(face)]
     prompt = architecture.prompt(processor)
     return page_vectors(
-        architecture.halved(model), prompt, pixels, checkpoint, kept, lambda _: None
+        architecture.computing(model, FAST), prompt, pixels, checkpoint, kept, lambda _: None
     )
 
 
@@ -53,9 +54,9 @@ def tuner(checkpoint: Path, face: Path, folder: Path) -> QueryTuner:
     texts = [[word.text for word in page.words] for page in pages(face)]
     vectors = vectors_of(checkpoint, face, folder)
     asker = Asker(materials.documents(), {})
-    halved = architecture.halved(model)
+    model = architecture.computing(model, FAST)
     queries = PageQueries(processor, texts, asker)
-    return QueryTuner(halved, processor, vectors, queries, 0, folder)
+    return QueryTuner(model, processor, vectors, queries, 0, folder)
 
 
 @pytest.fixture(autouse=True)
