@@ -20,65 +20,23 @@ def tune(
     out: Annotated[Path, typer.Option(help="Folder of the tuned one.")] = ROOM / ".work/tuned",
     count: Annotated[int, typer.Option("--pages", help="Real pages to rank.")] = 2000,
     steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 1500,
-    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 1e-3,
+    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 3e-3,
+    asked: Annotated[int, typer.Option("--texts", help="Questions without a page.")] = 60_000,
     work: Work = ROOM / ".work",
     sources: Sources = ROOM / "sources",
     seed: Seed = 0,
     workers: Workers = 2,
     threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
 ) -> None:
-    """Teach queries alone to find real pages, whose vectors stay as they are."""
+    """Teach queries alone: to find real pages, which stay as they are, and to name words."""
     from colpali_serve.training.learning.setup import prepare_tuning
 
     with showing() as progress:
         workplace = Workplace(work, sources)
-        tuner = prepare_tuning(workplace, progress, checkpoint, out, count, seed, threads, workers)
-        task = progress.add_task("tuning", total=steps)
-        before, losses = tuner.found(), list[float]()
-
-        def report(step: int, loss: float) -> None:
-            progress.update(task, completed=step)
-            losses.append(loss)
-            if step % 50 == 0:
-                mean = sum(losses) / len(losses)
-                progress.console.print(f"{step}: loss {mean:.3f}", highlight=False)
-                losses.clear()
-
-        tuner.run(steps, rate, report)
-        after = tuner.found()
-    typer.echo(f"{out.name}: page found first among those held out, {before:.1%} to {after:.1%}")
-
-
-@app.command()
-def meaning(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
-    out: Annotated[Path, typer.Option(help="Folder of the deeper one.")] = ROOM / ".work/meaning",
-    count: Annotated[int, typer.Option("--pages", help="Real pages to learn from.")] = 2000,
-    asked: Annotated[int, typer.Option("--texts", help="Texts to understand.")] = 130_000,
-    steps: Annotated[int, typer.Option(help="Batches.", min=1)] = 2000,
-    ranked: Annotated[int, typer.Option(help="First batch in which pages are ranked.")] = 800,
-    work: Work = ROOM / ".work",
-    sources: Sources = ROOM / "sources",
-    seed: Seed = 0,
-    workers: Workers = 2,
-    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
-) -> None:
-    """Add a text layer in which pages and queries say what they mean, as an encoder does."""
-    from colpali_serve.training.learning.meaning_setup import prepare_meaning
-
-    with showing() as progress:
-        tuner = prepare_meaning(
-            Workplace(work, sources),
-            progress,
-            checkpoint,
-            out,
-            count,
-            asked,
-            seed,
-            threads,
-            workers,
+        tuner = prepare_tuning(
+            workplace, progress, checkpoint, out, count, seed, threads, workers, asked
         )
-        task = progress.add_task("meaning", total=steps)
+        task = progress.add_task("tuning", total=steps)
         before, losses = tuner.found(), dict[str, list[float]]()
 
         def report(step: int, found: dict[str, float]) -> None:
@@ -90,7 +48,7 @@ def meaning(
                 progress.console.print(f"{step}: {', '.join(means)}", highlight=False)
                 losses.clear()
 
-        tuner.run(steps, ranked, report)
+        tuner.run(steps, rate, report)
         after = tuner.found()
     typer.echo(f"{out.name}: page found first among those held out, {before:.1%} to {after:.1%}")
 

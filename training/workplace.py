@@ -134,6 +134,14 @@ class Workplace:
                 synonyms.write(table, unfinished)
         return synonyms.read(path)
 
+    def understood(self, progress: Progress, name: str, texts: Sequence[str]) -> np.ndarray:
+        """MiniLM's vectors of texts, kept by what the texts are."""
+        task = progress.add_task(f"understanding {name}", total=len(texts))
+        kept = self.folder / "understood"
+        return encoder.understood(
+            texts, encoder.bundled(), kept, lambda done: progress.advance(task, done)
+        )
+
     def glosses(self) -> list[str]:
         """What WordNet explains each of its meanings by."""
         _, folders = self._packages("text")

@@ -28,7 +28,6 @@ class Batch:
         mask: bool (queries, length), true for real tokens.
         answer: int64 (queries,): which of `pages` each is about.
         also: bool (queries, pages): others that say all of it.
-        questions: what is asked, of queries that other words could answer; of the rest, nothing.
     """
 
     pages: list[int]
@@ -36,7 +35,6 @@ class Batch:
     mask: Tensor
     answer: Tensor
     also: Tensor
-    questions: list[str]
 
     def tokens_of(self, asked: Tensor) -> Tensor:
         """The vectors that are no padding: (tokens, dim) of (queries, length, dim)."""
@@ -123,13 +121,19 @@ class PageQueries:
             mask,
             torch.tensor([own for own, _, _ in asked]),
             torch.tensor(also),
-            ["" if said else text for _, text, said in asked],
         )
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Queries as the model reads them: ids int64 and mask bool, both (queries, length)."""
         encoded = self._core.encode_batch(list(texts), add_special_tokens=False)
         return padded([one.ids[:LONGEST_QUESTION] for one in encoded], self._bos, self._pad)
+
+    def fragments(self, rng: random.Random, count: int) -> list[str]:
+        """Words and phrases of any pages, which ask for nothing else."""
+        found: list[str] = []
+        while len(found) < count:
+            found += [text for text, said in self.about(rng, rng.choice(self._texts)) if said]
+        return found[:count]
 
     def about(self, rng: random.Random, text: Sequence[str]) -> list[tuple[str, set[str]]]:
         """Queries about a page, and what other pages have to say to answer them too.

@@ -1,9 +1,9 @@
-"""What a model makes of whole pages, made once and kept on disk."""
+"""Vectors of whole pages, made once and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from colpali_serve.training.whole_files import whole
 _IN_A_FILE = 50
 
 
+@torch.no_grad()
 def page_vectors(
     model: ColPali,
     prompt: Tensor,
@@ -39,50 +40,6 @@ def page_vectors(
     Returns:
         bfloat16 (pages, vectors, dim).
     """
-
-    def embedded(seen: Tensor, places: Tensor) -> Tensor:
-        return forward.read(model, seen, places, prompt)[1].to(torch.bfloat16)
-
-    return _kept(model, embedded, pages, checkpoint, kept, done)
-
-
-def page_states(
-    model: ColPali,
-    prompt: Tensor,
-    pages: Sequence[np.ndarray],
-    checkpoint: Path,
-    kept: Path,
-    done: Callable[[int], None],
-) -> Tensor:
-    """What comes out of all text layers of whole pages, before the final norm.
-
-    Args:
-        model: as for :func:`page_vectors`.
-        prompt: as there.
-        pages: as there.
-        checkpoint: as there.
-        kept: folder of states.
-        done: as there.
-
-    Returns:
-        float16 (pages, patches + prompt, hidden).
-    """
-
-    def states(seen: Tensor, places: Tensor) -> Tensor:
-        return forward.states(model, seen, places, prompt).half()
-
-    return _kept(model, states, pages, checkpoint, kept, done)
-
-
-@torch.no_grad()
-def _kept(
-    model: ColPali,
-    read: Callable[[Tensor, Tensor], Tensor],
-    pages: Sequence[np.ndarray],
-    checkpoint: Path,
-    kept: Path,
-    done: Callable[[int], None],
-) -> Tensor:
     kept.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:16]
     parts = []
@@ -91,7 +48,7 @@ def _kept(
         path = kept / f"{name}-{_named(some)}.pt"
         if not path.exists():
             with whole(path) as unfinished:
-                torch.save(torch.cat([_read(model, read, page) for page in some]), unfinished)
+                torch.save(torch.cat([*_embedded(model, prompt, some)]), unfinished)
         parts.append(torch.load(path, weights_only=True))
         done(len(some))
     return torch.cat(parts)
@@ -102,9 +59,11 @@ def _named(pages: Sequence[np.ndarray]) -> str:
     return hashlib.sha256(b"".join(page.tobytes() for page in pages)).hexdigest()[:16]
 
 
-def _read(model: ColPali, read: Callable[[Tensor, Tensor], Tensor], page: np.ndarray) -> Tensor:
+def _embedded(model: ColPali, prompt: Tensor, pages: Sequence[np.ndarray]) -> Iterator[Tensor]:
     weight = next(model.parameters())
     places = torch.arange(GRID * GRID, device=weight.device)[None]
-    grey = torch.from_numpy(page.astype(np.float32) / 127.5 - 1)[None, None].to(weight.device)
-    pixels = grey.expand(1, 3, -1, -1).to(weight.dtype)
-    return read(forward.see(model, pixels, places), places).cpu()
+    for page in pages:
+        grey = torch.from_numpy(page.astype(np.float32) / 127.5 - 1)[None, None].to(weight.device)
+        pixels = grey.expand(1, 3, -1, -1).to(weight.dtype)
+        seen = forward.see(model, pixels, places)
+        yield forward.read(model, seen, places, prompt)[1].to(torch.bfloat16).cpu()

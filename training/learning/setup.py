@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from colpali_serve.training import shards
 from colpali_serve.training.learning import tuning
 from colpali_serve.training.learning.crops import CropMaker, Labelled
 from colpali_serve.training.learning.labels import Labeller
+from colpali_serve.training.learning.naming import NEAREST, Naming
 from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.questions import Examples
@@ -22,7 +24,9 @@ from colpali_serve.training.learning.tuning import QueryTuner
 from colpali_serve.training.model import architecture, initial
 from colpali_serve.training.pages import printed
 from colpali_serve.training.pages.seeing import Page
+from colpali_serve.training.semantics.askable import askable
 from colpali_serve.training.semantics.asker import Asker
+from colpali_serve.training.semantics.related import nearest, telling
 from colpali_serve.training.workplace import Workplace
 
 # Pages that lie beside each other are each other's hardest rivals.
@@ -91,6 +95,7 @@ def prepare_tuning(
     seed: int,
     threads: int,
     workers: int,
+    asked: int,
 ) -> QueryTuner:
     """A tuner with real pages, embedded.
 
@@ -103,25 +108,37 @@ def prepare_tuning(
         seed: of everything by chance.
         threads: of torch, 0 for its own choice.
         workers: processes that print pages.
+        asked: about how many questions are asked without a page.
     """
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     chosen = real_pages(workplace, progress, count, tuning.HELD_OUT, seed, workers)
-    model, processor = architecture.load(checkpoint)
-    model = architecture.computing(model, architecture.learning_dtype(torch.device("cpu")))
+    dtype = architecture.learning_dtype(torch.device("cpu"))
+    loaded, processor = architecture.load(checkpoint)
+    base = architecture.computing(loaded, dtype)
     task = progress.add_task("embedding pages", total=len(chosen))
     vectors = page_vectors(
-        model,
+        base,
         architecture.prompt(processor),
         [page.pixels for page in chosen],
         checkpoint,
         out / "vectors",
         lambda done: progress.advance(task, done),
     )
-    asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
+    corpus = workplace.corpus(progress)
+    asker = Asker(corpus, workplace.synonyms(progress))
     queries = PageQueries(processor, texts_of(chosen), asker)
-    return QueryTuner(model, processor, vectors, queries, seed, out)
+    questions = askable(random.Random(seed), corpus, asker, workplace.glosses(), asked)
+    words = telling(workplace.printed_texts(progress))
+    near = nearest(
+        workplace.understood(progress, "questions", questions),
+        workplace.understood(progress, "words", words),
+        NEAREST,
+    )
+    naming = Naming(base, queries, questions, words, *near)
+    model = copy.deepcopy(base)
+    return QueryTuner(model, processor, vectors, queries, naming, seed, out)
 
 
 def real_pages(

@@ -1,4 +1,4 @@
-"""Queries learn alone, against pages that stay as they are.
+"""Queries learn alone, against pages that stay as they are: to find theirs, and to name words.
 
 A page's vectors do not depend on the table of token embeddings, but for the few tokens of its
 prompt. With those left alone, the table can learn while every page keeps its vectors to the bit: a
@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor
 
+from colpali_serve.training.learning.naming import Naming
 from colpali_serve.training.learning.page_queries import Batch, PageQueries, best_on
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.seeds import seeded
@@ -27,6 +28,8 @@ HELD_OUT = 100
 """The last pages are never learned from: what is found on them is what the rest is good for."""
 _PAGES, _NEIGHBOURS, _FOUND_AMONG = 32, 4, 64
 _WARMUP, _SAVE_EVERY = 30, 250
+# How much it counts that pads name words, and that the rest of a query stays as it was.
+_NAMED, _MOVED = 0.5, 10.0
 _NEVER = -1e4
 
 
@@ -39,6 +42,7 @@ class QueryTuner:
         vectors: bfloat16 (pages, vectors, dim): pages as the model embeds them, those of one
             manual one after another.
         queries: asks about these pages.
+        naming: says which words pads should name.
         seed: of everything by chance.
         folder: where the checkpoint is written, and the state to go on from.
     """
@@ -49,11 +53,13 @@ class QueryTuner:
         processor: ColPaliProcessor,
         vectors: Tensor,
         queries: PageQueries,
+        naming: Naming,
         seed: int,
         folder: Path,
     ) -> None:
         self._model, self._processor, self._vectors = model, processor, vectors
-        self._queries, self._seed, self._folder = queries, seed, folder
+        self._queries, self._naming = queries, naming
+        self._seed, self._folder = seed, folder
         model.requires_grad_(False)
         self._table = model.model.model.language_model.embed_tokens.weight.requires_grad_(True)
         self._start = self._table.detach().float().clone()
@@ -66,19 +72,21 @@ class QueryTuner:
         self.step = 0
         self._resume()
 
-    def run(self, steps: int, rate: float, report: Callable[[int, float], None]) -> None:
+    def run(self, steps: int, rate: float, report: Callable[[int, dict[str, float]], None]) -> None:
         """Train, from where the folder's state left off.
 
         Args:
             steps: in all.
             rate: learning rate at first; it falls to nothing in a straight line.
-            report: called after each step with its number and its loss.
+            report: called after each step with its number and its losses.
         """
         learned = len(self._queries) - HELD_OUT
         for step in range(self.step, steps):
             rng = random.Random(seeded(self._seed, "tuning", step))
-            loss, _ = self._loss(self._queries.batch(rng, range(learned), _NEIGHBOURS, _PAGES))
-            torch.autograd.backward(loss)
+            batch = self._queries.batch(rng, range(learned), _NEIGHBOURS, _PAGES)
+            ranked, _ = self._ranked(batch)
+            named, moved = self._naming.losses(self._model, rng)
+            torch.autograd.backward(ranked + _NAMED * named + _MOVED * moved)
             assert self._table.grad is not None
             self._master.grad, self._table.grad = self._table.grad.float(), None
             warm = min(1.0, (step + 1) / _WARMUP)
@@ -87,7 +95,8 @@ class QueryTuner:
             self._optimiser.zero_grad()
             self._round()
             self.step = step + 1
-            report(self.step, float(loss.detach()))
+            losses = {"rank": ranked, "named": named, "moved": moved}
+            report(self.step, {name: float(loss.detach()) for name, loss in losses.items()})
             if self.step % _SAVE_EVERY == 0 or self.step == steps:
                 self.save()
 
@@ -97,9 +106,9 @@ class QueryTuner:
         rng = random.Random(self._seed)
         held = range(len(self._queries) - HELD_OUT, len(self._queries))
         batches = [self._queries.batch(rng, held, HELD_OUT, _FOUND_AMONG) for _ in range(4)]
-        return sum(self._loss(batch)[1] for batch in batches) / len(batches)
+        return sum(self._ranked(batch)[1] for batch in batches) / len(batches)
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, float]:
+    def _ranked(self, batch: Batch) -> tuple[Tensor, float]:
         tokens = batch.tokens_of(forward.ask(self._model, batch.ids, batch.mask))
         pages = (self._vectors[number] for number in batch.pages)
         scores = batch.scores(best_on(tokens, pages, self._table.dtype))

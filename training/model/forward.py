@@ -77,8 +77,7 @@ def see(model: ColPali, pixels: Tensor, places: Tensor) -> Tensor:
     return F.layer_norm(rows, size, norm.weight, norm.bias, _VISION_EPSILON)
 
 
-def rms(rows: Tensor, weight: Tensor) -> Tensor:
-    """Gemma's norm of rows (..., hidden), whose weight says how far it is from 1."""
+def _rms(rows: Tensor, weight: Tensor) -> Tensor:
     return F.rms_norm(rows, rows.shape[-1:], 1.0 + weight, _TEXT_EPSILON)
 
 
@@ -88,54 +87,21 @@ def _turn(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return heads * cosine + swapped * sine
 
 
-def _through(
-    layer: Any,
-    rows: Tensor,
-    turns: tuple[Tensor, Tensor],
-    mask: Tensor | None = None,
-    wanted: Tensor | None = None,
-) -> Tensor:
-    """One text layer; with `wanted`, these rows alone look at the others."""
-    attention = layer.self_attn
-    normed = rms(rows, layer.input_layernorm.weight)
-    looking, places = normed, turns
-    if wanted is not None:
-        rows, looking = rows[:, wanted], normed[:, wanted]
-        places = (turns[0][:, :, wanted], turns[1][:, :, wanted])
-    query = _turn(_heads(attention.q_proj(looking)), *places)
-    key = _turn(_heads(attention.k_proj(normed)), *turns)
-    value = _heads(attention.v_proj(normed))
-    repeats = query.shape[1] // key.shape[1]
-    key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
-    rows = rows + attention.o_proj(_joined(_attend(query, key, value, mask)))
-    more: Tensor = layer.mlp.down_proj(inner(layer, rows))
-    return rows + more
-
-
-def inner(layer: Any, rows: Tensor) -> Tensor:
-    """What a text layer's MLP makes of states (..., hidden), before it is projected back."""
-    normed = rms(rows, layer.post_attention_layernorm.weight)
-    made: Tensor = F.relu(layer.mlp.gate_proj(normed)) * layer.mlp.up_proj(normed)
-    return made
-
-
-def _turns(language: Any, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    cosine, sine = language.rotary_emb(rows, position_ids=places)
-    return cosine[:, None], sine[:, None]
-
-
-def _think(
-    language: Any, rows: Tensor, places: Tensor, mask: Tensor | None, layers: int | None = None
-) -> Tensor:
-    turns = _turns(language, rows, places)
-    for layer in language.layers[:layers]:
-        rows = _through(layer, rows, turns, mask)
-    return rows
-
-
-def _vectors(model: ColPali, rows: Tensor) -> tuple[Tensor, Tensor]:
-    output = rms(rows, model.model.model.language_model.norm.weight)
-    return output, F.normalize(model.custom_text_proj(output).float(), dim=-1)
+def _think(language: Any, rows: Tensor, places: Tensor, mask: Tensor | None) -> Tensor:
+    cosine, sine = (part[:, None] for part in language.rotary_emb(rows, position_ids=places))
+    for layer in language.layers:
+        attention = layer.self_attn
+        normed = _rms(rows, layer.input_layernorm.weight)
+        query = _turn(_heads(attention.q_proj(normed)), cosine, sine)
+        key = _turn(_heads(attention.k_proj(normed)), cosine, sine)
+        value = _heads(attention.v_proj(normed))
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
+        rows = rows + attention.o_proj(_joined(_attend(query, key, value, mask)))
+        normed = _rms(rows, layer.post_attention_layernorm.weight)
+        gate = F.relu(layer.mlp.gate_proj(normed))
+        rows = rows + layer.mlp.down_proj(gate * layer.mlp.up_proj(normed))
+    return _rms(rows, language.norm.weight)
 
 
 def _embedded(language: Any, ids: Tensor) -> Tensor:
@@ -156,59 +122,15 @@ def read(model: ColPali, seen: Tensor, places: Tensor, prompt: Tensor) -> tuple[
         The language model's output (crops, patches + prompt, hidden) and the unit vectors made
         from it, float32 (crops, patches + prompt, 128).
     """
-    return _vectors(model, states(model, seen, places, prompt))
-
-
-def states(
-    model: ColPali, seen: Tensor, places: Tensor, prompt: Tensor, layers: int | None = None
-) -> Tensor:
-    """What comes out of the first text layers, of all if `layers` is None.
-
-    Args:
-        model: the model.
-        seen: (crops, patches, hidden), from :func:`see`.
-        places: int64 (crops, patches).
-        prompt: int64 (prompt tokens,).
-        layers: how many; -1 leaves out the last.
-
-    Returns:
-        (crops, patches + prompt, hidden).
-    """
     inner = model.model.model
-    words = _embedded(inner.language_model, prompt).expand(len(seen), -1, -1)
+    crops = seen.shape[0]
+    words = _embedded(inner.language_model, prompt).expand(crops, -1, -1)
     rows = torch.cat([inner.multi_modal_projector(seen), words], 1)
-    return _think(inner.language_model, rows, _behind(places, len(prompt)), None, layers)
-
-
-def last_layer(
-    model: ColPali, before: Tensor, places: Tensor, prompt: int, wanted: Tensor
-) -> Tensor:
-    """The last layer for some rows of crops alone, which costs a fraction of all rows.
-
-    Args:
-        model: the model.
-        before: (crops, patches + prompt, hidden), from :func:`states` without the last layer.
-        places: int64 (crops, patches).
-        prompt: how many rows are the prompt's.
-        wanted: int64 (rows,): which, of each crop.
-
-    Returns:
-        (crops, rows, hidden), before the final norm.
-    """
-    language = model.model.model.language_model
-    turns = _turns(language, before, _behind(places, prompt))
-    return _through(language.layers[-1], before, turns, wanted=wanted)
-
-
-def vectors(model: ColPali, rows: Tensor) -> Tensor:
-    """Unit vectors, float32 (..., 128), of what the last layer gave (..., hidden)."""
-    return _vectors(model, rows)[1]
-
-
-def _behind(places: Tensor, prompt: int) -> Tensor:
-    """Positions of the patches and of the prompt behind them."""
-    behind = torch.arange(prompt, device=places.device) + GRID * GRID + 1
-    return torch.cat([places + 1, behind.expand(len(places), -1)], 1)
+    behind = torch.arange(len(prompt), device=places.device) + GRID * GRID + 1
+    output = _think(
+        inner.language_model, rows, torch.cat([places + 1, behind.expand(crops, -1)], 1), None
+    )
+    return output, F.normalize(model.custom_text_proj(output).float(), dim=-1)
 
 
 def ask(model: ColPali, ids: Tensor, mask: Tensor) -> Tensor:
@@ -224,6 +146,5 @@ def ask(model: ColPali, ids: Tensor, mask: Tensor) -> Tensor:
     """
     language = model.model.model.language_model
     places = (torch.arange(ids.shape[1], device=ids.device) + 1).expand(ids.shape[0], -1)
-    return vectors(
-        model, _think(language, _embedded(language, ids), places, mask[:, None, None, :])
-    )
+    output = _think(language, _embedded(language, ids), places, mask[:, None, None, :])
+    return F.normalize(model.custom_text_proj(output).float(), dim=-1)

@@ -1,7 +1,7 @@
-"""Texts that somebody could ask, of every kind that a corpus and a dictionary have.
+"""Questions of every kind that a corpus and a dictionary have.
 
-To learn what a query means no page is needed, only many queries: made ones, headings, sentences,
-the glosses of a dictionary, and the questions that manuals ask themselves.
+To learn what a question means no page is needed, only many questions: made ones, those that manuals
+ask themselves, and headings, sentences and the glosses of a dictionary in the form of one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ _SENTENCE_WORDS, _QUESTION_WORDS, _HEADING_WORDS = (6, 20), (4, 25), (2, 12)
 _GLOSS_WORDS = (4, 20)
 # Of the texts; the questions of manuals are few, and all are taken.
 _MADE, _SENTENCES, _GLOSSES = 0.46, 0.23, 0.16
-_HEADINGS_AS_QUESTIONS = 0.6
 _PAGES, _RIVALS = 64, 2
 
 
@@ -32,7 +31,7 @@ def askable(
     glosses: Iterable[str],
     count: int,
 ) -> list[str]:
-    """Different texts that could be asked.
+    """Different questions.
 
     Args:
         rng: where the choices come from.
@@ -57,15 +56,14 @@ def askable(
                 elif _long(text, _SENTENCE_WORDS):
                     sentences.add(text)
     explained = {gloss for gloss in glosses if _long(gloss, _GLOSS_WORDS)}
-    kept = [
-        *sorted(made),
+    said = [
         *_some(rng, sentences, int(count * _SENTENCES)),
         *_some(rng, explained, int(count * _GLOSSES)),
-        *sorted(questions),
     ]
-    for heading in _some(rng, headings, count - len(kept)):
-        form = rng.choice(QUESTION_FORMS) if rng.random() < _HEADINGS_AS_QUESTIONS else "{}"
-        kept.append(form.format(heading.lower()))
+    kept = [*sorted(made), *sorted(questions)]
+    said += _some(rng, headings, count - len(kept) - len(said))
+    # Text of programs has braces of its own.
+    kept += [rng.choice(QUESTION_FORMS).replace("{}", text.lower()) for text in said]
     return list(dict.fromkeys(kept))
 
 

@@ -144,7 +144,7 @@ def test_a_rival_that_shows_all_pieces_in_a_row_is_left_out() -> None:
 
 def test_no_rivals_are_as_none() -> None:
     made = batch()
-    empty = PageMemory(PIECES, torch.device("cpu")).rivals()
+    empty = PageMemory(PIECES, torch.device("cpu"), torch.float32).rivals()
     assert ranked(made, empty) == ranked(made, None)
 
 

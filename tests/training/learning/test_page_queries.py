@@ -30,7 +30,6 @@ def test_a_page_that_says_all_of_a_query_is_no_rival(monkeypatch: pytest.MonkeyP
     assert not also[rows[1]][rows[0]]
     assert not also[rows[0]][rows[3]]  # the words are there, the other way round
     assert not any(also[row][row] for row in range(len(rows)))
-    assert batch.questions == [""] * 4
 
 
 def test_a_phrase_is_answered_where_its_words_follow_each_other() -> None:
@@ -42,17 +41,9 @@ def test_a_phrase_is_answered_where_its_words_follow_each_other() -> None:
     assert all(phrase <= words_of(text) | pairs_of(text) for phrase in phrases)
 
 
-def test_what_other_words_could_answer_is_told_as_it_is_asked() -> None:
+def test_fragments_are_of_pages_and_ask_for_nothing_else() -> None:
     texts = [document.sections[0].text.split() for document in materials.documents()]
-    made = queries(texts)
-    batches = [made.batch(random.Random(seed), range(3), 1, 2) for seed in range(20)]
-    assert all(len(batch.pages) == 2 for batch in batches)
-    for batch in batches:
-        ids, mask = made.tokens([text or "x" for text in batch.questions])
-        for row, text in enumerate(batch.questions):
-            if text:
-                assert not batch.also[row].any()
-                length = int(mask[row].sum())
-                assert batch.ids[row, :length].tolist() == ids[row, :length].tolist()
-    assert any(text for batch in batches for text in batch.questions)
-    assert not all(text for batch in batches for text in batch.questions)
+    known = set[str]().union(*(words_of(text) for text in texts))
+    found = queries(texts).fragments(random.Random(0), 25)
+    assert len(found) == 25
+    assert all(words_of(text.split()) <= known for text in found)

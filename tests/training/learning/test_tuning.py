@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from colpali_serve.training.learning import tuning
+from colpali_serve.training.learning.naming import NEAREST, Naming
 from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.tuning import STATE, QueryTuner
@@ -56,7 +59,13 @@ def tuner(checkpoint: Path, face: Path, folder: Path) -> QueryTuner:
     asker = Asker(materials.documents(), {})
     model = architecture.computing(model, FAST)
     queries = PageQueries(processor, texts, asker)
-    return QueryTuner(model, processor, vectors, queries, 0, folder)
+    words = sorted({word.lower() for text in texts for word in text if word.isalpha()})[:40]
+    questions = [f"how do i {word}" for word in words]
+    near = np.tile(np.arange(NEAREST), (len(questions), 1))
+    close = np.tile(np.linspace(0.9, 0.1, NEAREST, dtype=np.float32), (len(questions), 1))
+    base = copy.deepcopy(model)
+    naming = Naming(base, queries, questions, words, near, close)
+    return QueryTuner(model, processor, vectors, queries, naming, 0, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +78,7 @@ def test_queries_learn_and_pages_do_not_change(
 ) -> None:
     made = tuner(checkpoint, face, tmp_path / "after")
     losses: list[float] = []
-    made.run(40, 2e-3, lambda _, loss: losses.append(loss))
+    made.run(40, 2e-3, lambda _, found: losses.append(found["rank"]))
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert 0 <= made.found() <= 1
     before = vectors_of(checkpoint, face, tmp_path)
@@ -86,11 +95,11 @@ def test_tuning_goes_on_as_if_it_had_not_stopped(
 ) -> None:
     monkeypatch.setattr(tuning, "_SAVE_EVERY", 3)
 
-    def losses(folder: Path, stop: int | None = None) -> list[float]:
-        found: list[float] = []
+    def losses(folder: Path, stop: int | None = None) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
 
-        def report(step: int, loss: float) -> None:
-            found.append(loss)
+        def report(step: int, losses: dict[str, float]) -> None:
+            found.append(losses)
             if step == stop:
                 raise KeyboardInterrupt
 
@@ -102,7 +111,9 @@ def test_tuning_goes_on_as_if_it_had_not_stopped(
     # It stops in its fifth step; the state is that behind the third.
     assert losses(tmp_path / "parts", stop=5) == whole[:5]
     assert (tmp_path / "parts" / STATE).exists()
-    assert losses(tmp_path / "parts") == pytest.approx(whole[3:], abs=1e-6)
+    assert losses(tmp_path / "parts") == [
+        {name: pytest.approx(loss, abs=1e-6) for name, loss in one.items()} for one in whole[3:]
+    ]
 
 
 def test_vectors_are_kept_and_read_again(checkpoint: Path, face: Path, tmp_path: Path) -> None:

@@ -128,18 +128,3 @@ def test_long_rows_go_through_the_fused_kernel_alike(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(forward, "_LONGEST_WRITTEN_OUT", 0)
     fused = forward.ask(loaded, batch["input_ids"], mask)
     torch.testing.assert_close(fused[mask], written_out[mask], atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_the_last_layer_for_some_rows_gives_what_all_rows_get() -> None:
-    loaded, processor = materials.model(shape=Shape(128, 1, 2, 192))
-    prompt, places = architecture.prompt(processor), torch.arange(30, 50).expand(2, -1)
-    seen = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(1))
-    before = forward.states(loaded, seen, places, prompt, layers=-1)
-    wanted = torch.tensor([0, 7, 19, 20, 19 + len(prompt)])
-    rows = forward.last_layer(loaded, before, places, len(prompt), wanted)
-    every = forward.states(loaded, seen, places, prompt)
-    torch.testing.assert_close(rows, every[:, wanted], atol=1e-5, rtol=0)
-    assert (every - before).abs().max() > 1e-2
-    vectors = forward.read(loaded, seen, places, prompt)[1]
-    torch.testing.assert_close(forward.vectors(loaded, rows), vectors[:, wanted], atol=1e-5, rtol=0)

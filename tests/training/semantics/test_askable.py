@@ -1,4 +1,4 @@
-"""Texts that somebody could ask."""
+"""Questions that somebody could ask."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def test_every_kind_is_there_and_none_twice() -> None:
     found = texts(300)
     assert len(set(found)) == len(found)
     assert "Can the printer fold paper?" in found
-    assert GLOSSES[0] in found and GLOSSES[2] in found
-    assert "short" not in found
+    assert all(any(gloss in text for text in found) for gloss in (GLOSSES[0], GLOSSES[2]))
+    assert not any("short" in text.split() for text in found)
     headings = {part.heading for document in materials.documents() for part in document.sections}
-    assert any(heading in text for heading in headings for text in found)
-    assert any(text.endswith(".") and len(text.split()) == 8 for text in found)
+    assert any(heading.lower() in text for heading in headings for text in found)
+    said = " ".join(part.text.lower() for one in materials.documents() for part in one.sections)
+    assert any(" ".join(text.split()[-5:]) in said and text.endswith(".") for text in found)
 
 
 def test_the_count_is_kept_where_there_is_enough_and_choices_repeat() -> None:

@@ -1,0 +1,72 @@
+"""Words that may stand on the page that answers a text: those that the encoder puts nearest to it.
+
+A query's own words are among them, where they tell anything: "printer" is near to "how do I tell
+which driver is the right one for my printer?", and so is "drivers"; "tell" is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from colpali_serve.training.semantics.asker import words_of
+
+# A word tells pages apart if it is on some of them and not on most: on one in eight at most.
+_LEAST_PAGES, _LEAST_TOLD = 3, 2.0
+_LEAST_LETTERS = 3
+_TEXTS_AT_ONCE = 4096
+
+
+def telling(pages: Iterable[Sequence[str]]) -> list[str]:
+    """Words that tell pages apart, in order.
+
+    Args:
+        pages: the words of each.
+
+    >>> telling([["The", "printer"]] * 3 + [["the", "ox"]] * 3 + [["the"]] * 24)
+    ['printer']
+    """
+    used, count = Counter[str](), 0
+    for page in pages:
+        used.update(words_of(page))
+        count += 1
+    return sorted(
+        word
+        for word, on in used.items()
+        if on >= _LEAST_PAGES
+        and math.log((count + 1) / (on + 1)) > _LEAST_TOLD
+        and len(word) >= _LEAST_LETTERS
+        and word.isalpha()
+    )
+
+
+def nearest(texts: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The words that are nearest to each text, without what all texts and all words have in common.
+
+    Args:
+        texts: float32 (texts, dim), an encoder's unit vectors.
+        words: float32 (words, dim), of the same encoder.
+        count: how many; fewer if there are not so many words.
+
+    Returns:
+        Their numbers, int64 (texts, count), nearest first, and their cosines, float32.
+    """
+    texts, words = _centred(texts), _centred(words)
+    numbers, cosines = [], []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        close = texts[start : start + _TEXTS_AT_ONCE] @ words.T
+        first = np.argpartition(-close, min(count, len(words)) - 1, 1)[:, :count]
+        near = np.take_along_axis(close, first, 1)
+        order = np.argsort(-near, 1, kind="stable")
+        numbers.append(np.take_along_axis(first, order, 1))
+        cosines.append(np.take_along_axis(near, order, 1))
+    return np.concatenate(numbers), np.concatenate(cosines)
+
+
+def _centred(rows: np.ndarray) -> np.ndarray:
+    rows = rows - rows.mean(0)
+    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
