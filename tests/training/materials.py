@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import random
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from colpali_engine.models import ColPali, ColPaliProcessor
 from PIL import Image
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from colpali_serve.training import vocabulary
 from colpali_serve.training.model import architecture
@@ -81,3 +82,21 @@ def ink(image: Image.Image) -> tuple[int, int, int, int]:
     dark = np.asarray(image) < 128
     rows, columns = np.nonzero(dark.any(1))[0], np.nonzero(dark.any(0))[0]
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def sentence_encoder(folder: Path) -> Path:
+    """A tiny random encoder in MiniLM's place, written to a folder."""
+    words = tokenizer()
+    words.save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            initializer_range=0.5,
+        )
+        BertModel(config).save_pretrained(folder)
+    return folder

@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+import torch
 from PIL import ImageFont
 from rich.progress import Progress
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.training import shards
 from colpali_serve.training.cli import app
+from colpali_serve.training.learning import setup, tuning
 from colpali_serve.training.pages import printed
 from colpali_serve.training.pages.wording import is_held_out
+from colpali_serve.training.semantics import encoder, related
 from colpali_serve.training.workplace import Workplace
 from tests.conftest import ROOT
+from tests.training import materials
 from tests.training.evaluation.editions import digest
 from tests.training.papers import lines, pdf
 
@@ -113,12 +118,18 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     package(work, "manuals", {"a.html": html, "b.html": f"<h1>Told</h1><p>{told}</p>{html}"})
     package(work, "wamerican", {"usr/share/dict/american-english": "\n".join([*WORDS, "river's"])})
+    gloss = "00000001 00 n 01 ladder 0 000 | what nobody may borrow before the evening\n"
+    parts = {"noun": gloss, "verb": "", "adj": "", "adv": ""}
+    package(
+        work, "wordnet-base", {f"usr/share/wordnet/data.{n}": text for n, text in parts.items()}
+    )
     package(work, "asked", {"faq.pdf": faq, "own.pdf": own})
     default = ImageFont.load_default(20)
     package(work, "face", {"face.ttf": default.font_bytes or base64.b64decode("")})
     (sources / "text.toml").write_text(
         table("manuals", ["*.html"], reader="markup")
         + table("wamerican", ["usr/share/dict/american-english"], reader="words")
+        + table("wordnet-base", ["usr/share/wordnet/*"], reader="synsets")
     )
     (sources / "fonts.toml").write_text(table("face", ["*.ttf"], role="common"))
     (sources / "evaluation.toml").write_text(
@@ -172,8 +183,8 @@ def test_from_packages_to_a_checkpoint_that_the_service_loads(places: tuple[Path
     assert mean.exit_code == 0, mean.output
 
     chosen = EncoderSettings(model=str(out / "mean"), device="cpu", dtype="float32")
-    encoder = Encoder.load(chosen)
-    (found,) = encoder.embed_texts([TextInput("q", "remove files")])
+    serving = Encoder.load(chosen)
+    (found,) = serving.embed_texts([TextInput("q", "remove files")])
     assert isinstance(found, Encoded)
     assert found.embedding.shape[1] == 128
 
@@ -217,6 +228,26 @@ def test_printed_pages_are_kept(places: tuple[Path, Path]) -> None:
     run(places, "prints")
     (work / "gone").rename(work / "packages/printed/a.pdf.gz")
     assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_queries_are_tuned(
+    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert = materials.sentence_encoder(tmp_path)
+    monkeypatch.setattr(encoder, "bundled", lambda: bert)
+    monkeypatch.setattr(tuning, "HELD_OUT", 1)
+    monkeypatch.setattr(setup, "_RUN", 1)
+    # Of three pages, words of one tell something.
+    monkeypatch.setattr(related, "_LEAST_PAGES", 1)
+    monkeypatch.setattr(related, "_LEAST_TOLD", 0.5)
+    bundled, out = ROOT / "checkpoints/colpali-tiny", tmp_path / "tuned"
+    arguments = (str(bundled), "--out", str(out), "--pages", "3", "--texts", "40", "--steps", "2")
+    said = run(places, "tune", *arguments, "--workers", "1")
+    assert re.search(r"tuned: page found first among those held out, [\d.]+% to [\d.]+%", said)
+    before, after = (load_file(one / "model.safetensors") for one in (bundled, out))
+    changed = [name for name, part in after.items() if not torch.equal(part, before[name])]
+    assert changed == ["model.language_model.model.embed_tokens.weight"]
 
 
 def test_a_stage_that_does_not_exist_is_named(places: tuple[Path, Path]) -> None:

@@ -6,31 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import BertConfig, BertModel
 
 from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training.semantics import encoder
-from tests.training.materials import WORDS, tokenizer
+from tests.training import materials
+from tests.training.materials import WORDS
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bert")
-    words = tokenizer()
-    words.save_pretrained(path)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(words),
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=64,
-            initializer_range=0.5,
-        )
-        BertModel(config).save_pretrained(path)
-    return path
+    return materials.sentence_encoder(tmp_path_factory.mktemp("bert"))
 
 
 def test_vectors_are_of_unit_length_and_do_not_depend_on_the_batch(folder: Path) -> None:
