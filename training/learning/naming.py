@@ -58,8 +58,8 @@ class Naming:
     ) -> None:
         base.requires_grad_(False)
         self._base, self._queries = base, queries
-        self._questions = sorted(questions, key=len)
         order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
+        self._questions = [questions[place] for place in order]
         self._numbers = torch.from_numpy(numbers[order, :_NAMED])
         more = torch.from_numpy(cosines[order])
         shares = (more[:, :_NAMED] - more[:, -1:]).clamp(min=0) + _LEAST_SHARE

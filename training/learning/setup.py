@@ -113,7 +113,7 @@ def prepare_tuning(
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    chosen = real_pages(workplace, progress, count, tuning.HELD_OUT, seed, workers)
+    chosen = _real_pages(workplace, progress, count, seed, workers)
     dtype = architecture.learning_dtype(torch.device("cpu"))
     loaded, processor = architecture.load(checkpoint)
     base = architecture.computing(loaded, dtype)
@@ -128,7 +128,8 @@ def prepare_tuning(
     )
     corpus = workplace.corpus(progress)
     asker = Asker(corpus, workplace.synonyms(progress))
-    queries = PageQueries(processor, texts_of(chosen), asker)
+    texts = [[word.text for word in page.words] for page in chosen]
+    queries = PageQueries(processor, texts, asker)
     questions = askable(random.Random(seed), corpus, asker, workplace.glosses(), asked)
     words = telling(workplace.printed_texts(progress))
     near = nearest(
@@ -141,8 +142,8 @@ def prepare_tuning(
     return QueryTuner(model, processor, vectors, queries, naming, seed, out)
 
 
-def real_pages(
-    workplace: Workplace, progress: Progress, count: int, held_out: int, seed: int, workers: int
+def _real_pages(
+    workplace: Workplace, progress: Progress, count: int, seed: int, workers: int
 ) -> list[Page]:
     """Pages of manuals in runs of neighbours, more than are held out."""
     pages = [
@@ -154,11 +155,6 @@ def real_pages(
     starts = range(0, len(pages) - _RUN + 1, _RUN)
     some = random.Random(seed).sample(starts, min(count // _RUN, len(starts)))
     chosen = [pages[start + place] for start in some for place in range(_RUN)]
-    if len(chosen) <= held_out:
-        raise ConfigError(f"{len(chosen)} pages, expected more than the {held_out} held out")
+    if len(chosen) <= tuning.HELD_OUT:
+        raise ConfigError(f"{len(chosen)} pages, expected more than the {tuning.HELD_OUT} held out")
     return chosen
-
-
-def texts_of(pages: Sequence[Page]) -> list[list[str]]:
-    """The words of each page, in reading order."""
-    return [[word.text for word in page.words] for page in pages]

@@ -32,55 +32,37 @@ def bundled() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-class SentenceEncoder:
-    """Loaded once, asked often.
+@torch.inference_mode()
+def embed(
+    texts: Sequence[str], folder: Path, done: Callable[[int], object], batch_size: int = 256
+) -> np.ndarray:
+    """Unit vectors of texts: float32 (texts, 384), the mean over tokens.
 
     Args:
+        texts: words or sentences.
         folder: of the encoder.
+        done: called with the number of texts of each batch that is done.
+        batch_size: texts at once, those of about one length together.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
-
-    @torch.inference_mode()
-    def __call__(
-        self,
-        texts: Sequence[str],
-        done: Callable[[int], object] = lambda _: None,
-        batch_size: int = 256,
-    ) -> np.ndarray:
-        """Unit vectors of texts: float32 (texts, 384), the mean over tokens.
-
-        Args:
-            texts: words or sentences.
-            done: called with the number of texts of each batch that is done.
-            batch_size: texts at once, those of about one length together.
-        """
-        found = np.zeros((len(texts), self._model.config.hidden_size), np.float32)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        for start in range(0, len(texts), batch_size):
-            part = order[start : start + batch_size]
-            inputs = self._tokenizer(
-                [texts[place] for place in part],
-                padding=True,
-                truncation=True,
-                max_length=128,
-                return_tensors="pt",
-            )
-            hidden = self._model(**inputs).last_hidden_state
-            mask = inputs["attention_mask"][..., None]
-            mean = (hidden * mask).sum(1) / mask.sum(1)
-            found[part] = torch.nn.functional.normalize(mean, dim=-1).numpy()
-            done(len(part))
-        return found
-
-
-def embed(
-    texts: Sequence[str], folder: Path, done: Callable[[int], None], batch_size: int = 256
-) -> np.ndarray:
-    """What a :class:`SentenceEncoder` of a folder says of texts."""
-    return SentenceEncoder(folder)(texts, done, batch_size)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder).eval()
+    found = np.zeros((len(texts), model.config.hidden_size), np.float32)
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    for start in range(0, len(texts), batch_size):
+        part = order[start : start + batch_size]
+        inputs = tokenizer(
+            [texts[place] for place in part],
+            padding=True,
+            truncation=True,
+            max_length=128,
+            return_tensors="pt",
+        )
+        hidden = model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None]
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        found[part] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        done(len(part))
+    return found
 
 
 def understood(
@@ -92,7 +74,7 @@ def understood(
         texts: kept by what they are, in their order.
         folder: of the encoder.
         kept: folder of vectors.
-        done: as for :class:`SentenceEncoder`.
+        done: as for :func:`embed`.
 
     Returns:
         Unit vectors, float32 (texts, encoder's dim).
@@ -100,7 +82,7 @@ def understood(
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     path = kept / f"{digest}.npy"
     if not path.exists():
-        found = SentenceEncoder(folder)(texts, done)
+        found = embed(texts, folder, done)
         with whole(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, found)
     vectors: np.ndarray = np.load(path)
