@@ -17,6 +17,9 @@ MODEL ?=
 PORT ?= 54321
 HTTP_PORT ?= 8080
 
+# Processes that run tests side by side, whole files each.
+TESTERS ?= 2
+
 # Training and evaluating colpali-tiny: which stage (empty: all), where, what is judged.
 STAGE ?=
 DEVICE ?= cpu
@@ -55,7 +58,7 @@ serve: $(VENV)/run.stamp  ## Serve flows/rank.yml in the foreground: MODEL=<fold
 	@$(BIN)/colpali-serve serve flows/rank.yml --port $(PORT) --http-port $(HTTP_PORT) $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/dev.stamp  ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 # mypy does not follow the editable install's namespace: it gets one made of links.
 $(VENV)/types: $(VENV)/dev.stamp

@@ -13,6 +13,9 @@ os.environ.update(
     TRANSFORMERS_OFFLINE="1",
     TOKENIZERS_PARALLELISM="false",
 )
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Threads of several processes that wait for each other take many times as long as one.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
