@@ -217,6 +217,7 @@ def test_a_bomb_in_a_file(http: httpx.Client) -> None:
         (pdf(1)[:-300], ""),
         (pdf(3).replace(b"/MediaBox [ 0 0 ", b"/MediaBox [ 0 0 9"), ""),
     ],
+    ids=["a first line", "cut off", "huge pages"],
 )
 def test_broken_pdfs(http: httpx.Client, content: bytes, why: str) -> None:
     files = [("files", ("a.pdf", content, "application/pdf"))]
