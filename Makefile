@@ -58,7 +58,7 @@ serve: $(VENV)/run.stamp  ## Serve flows/rank.yml in the foreground: MODEL=<fold
 	@$(BIN)/colpali-serve serve flows/rank.yml --port $(PORT) --http-port $(HTTP_PORT) $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/dev.stamp  ## Run every test
-	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 # mypy does not follow the editable install's namespace: it gets one made of links.
 $(VENV)/types: $(VENV)/dev.stamp

@@ -246,8 +246,13 @@ def test_queries_are_tuned(
     said = run(places, "tune", *arguments, "--workers", "1")
     assert re.search(r"tuned: page found first among those held out, [\d.]+% to [\d.]+%", said)
     before, after = (load_file(one / "model.safetensors") for one in (bundled, out))
-    changed = [name for name, part in after.items() if not torch.equal(part, before[name])]
-    assert changed == ["model.language_model.model.embed_tokens.weight"]
+    changed = {name for name, part in after.items() if not torch.equal(part, before[name])}
+    language = "model.language_model.model."
+    assert f"{language}embed_tokens.weight" in changed
+    assert any("q_proj" in name for name in changed)
+    # What sees, and every norm, is as it was.
+    assert all(name.startswith(language) or name == "custom_text_proj.weight" for name in changed)
+    assert not any("norm" in name for name in changed)
 
 
 def test_a_stage_that_does_not_exist_is_named(places: tuple[Path, Path]) -> None:

@@ -1,9 +1,9 @@
-"""The pads behind a question learn to name words that may stand on the page of its answer.
+"""Questions learn to name words that may stand on the page of the answer, and else to be silent.
 
 MaxSim finds the words that a query has. Ten pads follow them, and may look for whatever they like:
-here they learn to look for words that a sentence encoder puts nearest to the whole question, each
-pad for what it likes of them. So "how do I get rid of a file" finds "deleting"; and words that tell
-something count more than "how do I", since pads say them once more.
+here the first of them learn to look for words that a sentence encoder puts nearest to the whole
+question, each for what it likes of them. So "how do I get rid of a file" finds "deleting". The
+other pads, and what only makes a question of the words, learn to find the same on every page.
 
 No page is needed, only questions, and vectors of single words as a query says them: those are what
 patches that show the word were trained to be near to.
@@ -21,13 +21,18 @@ from torch import Tensor
 
 from colpali_serve.training.learning.asked import QUERY_PADS
 from colpali_serve.training.learning.page_queries import PageQueries
+from colpali_serve.training.learning.silence import Silence
 from colpali_serve.training.model import forward
 
 NEAREST = 20
 """Words that are known of a question; the nearest are named, the last is what the rest exceed."""
-_NAMED = 12
+_NAMED = 8
 _LEAST_SHARE = 0.02
 _QUESTIONS, _FRAGMENTS, _OTHERS = 96, 48, 1500
+# More names than that weigh more than the question itself.
+_NAMING_PADS = 6
+# How much it counts that fragments stay, beside questions, and that pads are silent, beside words.
+_FRAGMENTS_WEIGH, _PADS_WEIGH = 4.0, 0.5
 # Questions of one batch are about equally long: a batch is padded to its longest.
 _WINDOW = 3
 _SHARPNESS = 15.0
@@ -36,7 +41,7 @@ _WORDS_AT_ONCE = 512
 
 
 class Naming:
-    """Two losses for the query side.
+    """Losses for the query side.
 
     Args:
         base: the model as it is before: its words' vectors are kept.
@@ -45,6 +50,8 @@ class Naming:
         words: that may be named; more than a batch draws at random.
         numbers: int64 (questions, NEAREST): the words nearest to each question, nearest first.
         cosines: float32 (questions, NEAREST): how near.
+        silence: says which tokens of a question should be silent.
+        silent: float32 (dim,): the vector of those.
     """
 
     def __init__(
@@ -55,9 +62,12 @@ class Naming:
         words: Sequence[str],
         numbers: np.ndarray,
         cosines: np.ndarray,
+        silence: Silence,
+        silent: Tensor,
     ) -> None:
         base.requires_grad_(False)
         self._base, self._queries = base, queries
+        self._silence, self._silent = silence, silent
         order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
         self._questions = [questions[place] for place in order]
         self._numbers = torch.from_numpy(numbers[order, :_NAMED])
@@ -66,27 +76,39 @@ class Naming:
         self._shares = shares / shares.sum(1, keepdim=True)
         self._said = _said(base, queries, words)
 
-    def losses(self, model: ColPali, rng: random.Random) -> tuple[Tensor, Tensor]:
-        """What it costs that pads miss the words, and that other vectors have moved.
+    def losses(self, model: ColPali, rng: random.Random) -> dict[str, Tensor]:
+        """What it costs that pads miss the words, that others move, and that some are not silent.
 
         Args:
             model: what learns.
             rng: where the choices come from.
+
+        Returns:
+            `named`, in nats; `moved` and `silent`, weighted sums of mean cosine distances.
         """
         window = min(_WINDOW * _QUESTIONS, len(self._questions))
         start = rng.randrange(len(self._questions) - window + 1)
         some = rng.sample(range(start, start + window), min(_QUESTIONS, window))
-        texts = [self._questions[one] for one in some] + self._queries.fragments(rng, _FRAGMENTS)
+        texts = [self._questions[one] for one in some]
+        texts += self._queries.fragments(rng, _FRAGMENTS)
         ids, mask = self._queries.tokens(texts)
         asked = forward.ask(model, ids, mask)
         with torch.no_grad():
             before = forward.ask(self._base, ids, mask)
+        questions = (torch.arange(len(texts)) < len(some))[:, None]
         pads = (mask.sum(1) - QUERY_PADS)[: len(some), None] + torch.arange(QUERY_PADS)
         kept = mask.clone()
-        kept[: len(some)].scatter_(1, pads, value=False)
-        moved = (1 - (asked[kept] * before[kept]).sum(1)).mean()
+        kept[torch.arange(len(some))[:, None], pads] = False
+        quiet = self._silence.tokens(texts, ids.shape[1]) & kept & questions
+        away = 1 - (asked * before).sum(2)
+        moved = away[kept & questions & ~quiet].mean()
+        moved = moved + _FRAGMENTS_WEIGH * away[kept & ~questions].mean()
         says = asked[: len(some)].gather(1, pads[..., None].expand(-1, -1, asked.shape[2]))
-        return self._missed(rng, says, some), moved
+        heard = _PADS_WEIGH * (1 - says[:, _NAMING_PADS:] @ self._silent).mean()
+        if quiet.any():
+            heard = heard + (1 - asked[quiet] @ self._silent).mean()
+        named = self._missed(rng, says[:, :_NAMING_PADS], some)
+        return {"named": named, "moved": moved, "silent": heard}
 
     def _missed(self, rng: random.Random, says: Tensor, some: Sequence[int]) -> Tensor:
         """Pads are a mixture: each says one word, and all of them say what is near.
@@ -104,7 +126,7 @@ class Naming:
             torch.arange(len(words)), torch.tensor([len(one) for one in pieces])
         )
         similar = says.flatten(0, 1) @ torch.cat(pieces).T
-        likely = torch.softmax(similar * _SHARPNESS, 1).view(len(some), QUERY_PADS, -1).mean(1)
+        likely = torch.softmax(similar * _SHARPNESS, 1).view(*says.shape[:2], -1).mean(1)
         likely = likely.new_zeros(len(some), len(words)).index_add(1, owner, likely)
         named = likely.gather(1, torch.searchsorted(words, wanted))
         return -(shares * (named + _UNLIKELY).log()).sum(1).mean()

@@ -48,7 +48,7 @@ def page_vectors(
         path = kept / f"{name}-{_named(some)}.pt"
         if not path.exists():
             with whole(path) as unfinished:
-                torch.save(torch.cat([*_embedded(model, prompt, some)]), unfinished)
+                torch.save(torch.cat([*embedded(model, prompt, some)]), unfinished)
         parts.append(torch.load(path, weights_only=True))
         done(len(some))
     return torch.cat(parts)
@@ -59,7 +59,14 @@ def _named(pages: Sequence[np.ndarray]) -> str:
     return hashlib.sha256(b"".join(page.tobytes() for page in pages)).hexdigest()[:16]
 
 
-def _embedded(model: ColPali, prompt: Tensor, pages: Sequence[np.ndarray]) -> Iterator[Tensor]:
+def embedded(model: ColPali, prompt: Tensor, pages: Sequence[np.ndarray]) -> Iterator[Tensor]:
+    """Vectors of whole pages, bfloat16 (1, vectors, dim), one by one.
+
+    Args:
+        model: embeds them.
+        prompt: int64 (prompt tokens,): what the processor writes behind the patches.
+        pages: uint8 (768, 768) each, grey.
+    """
     weight = next(model.parameters())
     places = torch.arange(GRID * GRID, device=weight.device)[None]
     for page in pages:

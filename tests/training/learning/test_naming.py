@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
-from colpali_engine.models import ColPali
+from colpali_engine.models import ColPali, ColPaliProcessor
 
 from colpali_serve.training.learning import naming as module
 from colpali_serve.training.learning.asked import QUERY_PADS
 from colpali_serve.training.learning.naming import NEAREST, Naming
 from colpali_serve.training.learning.page_queries import PageQueries
+from colpali_serve.training.learning.silence import Silence
 from colpali_serve.training.model import architecture, forward, initial
 from colpali_serve.training.semantics.asker import Asker
 from tests.training import materials
@@ -23,13 +24,15 @@ from tests.training import materials
 WORDS = sorted({word for word in materials.WORDS if word.isalpha()})[:30]
 TEXTS = [[section.text for section in one.sections] for one in materials.documents()]
 QUESTIONS = [f"how do i {word}" for word in WORDS] + ["what is the purpose of all that"]
+SILENT = F.normalize(torch.randn(128, generator=torch.Generator().manual_seed(7)), dim=0)
+NAMING_PADS = module._NAMING_PADS
 
 
-def model() -> tuple[ColPali, PageQueries]:
+def model() -> tuple[ColPali, PageQueries, ColPaliProcessor]:
     made, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
     initial.initialise(made, 0)
     texts = [" ".join(text).split() for text in TEXTS]
-    return made, PageQueries(processor, texts, Asker(materials.documents(), {}))
+    return made, PageQueries(processor, texts, Asker(materials.documents(), {})), processor
 
 
 def near() -> tuple[np.ndarray, np.ndarray]:
@@ -40,15 +43,17 @@ def near() -> tuple[np.ndarray, np.ndarray]:
 
 
 def naming() -> tuple[Naming, ColPali, PageQueries]:
-    base, queries = model()
-    return Naming(base, queries, QUESTIONS, WORDS, *near()), base, queries
+    base, queries, processor = model()
+    silence = Silence(processor)
+    return Naming(base, queries, QUESTIONS, WORDS, *near(), silence, SILENT), base, queries
 
 
 def test_a_model_that_has_not_changed_has_moved_nothing() -> None:
     made, base, _ = naming()
-    missed, moved = made.losses(copy.deepcopy(base), random.Random(0))
-    assert float(missed) > 0
-    assert abs(float(moved)) < 1e-6
+    losses = made.losses(copy.deepcopy(base), random.Random(0))
+    assert float(losses["named"]) > 0
+    assert abs(float(losses["moved"])) < 1e-5
+    assert float(losses["silent"]) > 0.5
 
 
 def test_words_are_said_as_a_query_of_one_word_says_them() -> None:
@@ -65,7 +70,7 @@ def test_what_is_missed_is_the_likelihood_of_a_mixture(monkeypatch: pytest.Monke
     made, _, _ = naming()
     monkeypatch.setattr(module, "_OTHERS", len(WORDS))
     generator = torch.Generator().manual_seed(0)
-    says = F.normalize(torch.randn(2, QUERY_PADS, 128, generator=generator), dim=-1)
+    says = F.normalize(torch.randn(2, NAMING_PADS, 128, generator=generator), dim=-1)
     found = float(made._missed(random.Random(0), says, [0, 3]))
     expected = 0.0
     for row, question in enumerate([0, 3]):
@@ -74,7 +79,7 @@ def test_what_is_missed_is_the_likelihood_of_a_mixture(monkeypatch: pytest.Monke
             close = [[math.exp(15 * float(pad @ one)) for one in said] for said in made._said]
             total = sum(map(sum, close))
             for word, more in enumerate(close):
-                likely[word] += sum(more) / total / QUERY_PADS
+                likely[word] += sum(more) / total / NAMING_PADS
         numbers, shares = made._numbers[question], made._shares[question]
         assert float(shares.sum()) == pytest.approx(1, abs=1e-5)
         assert (shares[:-1] >= shares[1:]).all()
@@ -90,42 +95,47 @@ def test_a_pad_that_says_a_word_misses_less() -> None:
     generator = torch.Generator().manual_seed(0)
     # Weights by chance say every word in nearly the same way.
     made._said = [F.normalize(torch.randn(2, 128, generator=generator), dim=-1) for _ in WORDS]
-    says = F.normalize(torch.randn(1, QUERY_PADS, 128, generator=generator), dim=-1)
+    says = F.normalize(torch.randn(1, NAMING_PADS, 128, generator=generator), dim=-1)
     before = float(made._missed(random.Random(0), says, [0]))
     says[0, 4] = made._said[int(made._numbers[0, 0])][0]
     named = float(made._missed(random.Random(0), says, [0]))
     assert named < before - 0.2
-    says[0, 5] = made._said[(int(made._numbers[0, 0]) - 1) % len(WORDS)][0]  # not meant
+    says[0, 3] = made._said[(int(made._numbers[0, 0]) - 1) % len(WORDS)][0]  # not meant
     assert float(made._missed(random.Random(0), says, [0])) > named
 
 
-def test_pads_learn_and_words_and_fragments_stay() -> None:
+def test_pads_learn_words_stay_and_the_rest_falls_silent() -> None:
     made, base, queries = naming()
     learning = copy.deepcopy(base)
     table = learning.model.model.language_model.embed_tokens.weight.requires_grad_(True)
     optimiser = torch.optim.AdamW([table], lr=1e-2, weight_decay=0.0)
-    missed = []
+    named, silent = [], []
     for step in range(25):
-        one, moved = made.losses(learning, random.Random(step))
-        torch.autograd.backward(one + 10 * moved)
+        losses = made.losses(learning, random.Random(step))
+        (losses["named"] + 10 * losses["moved"] + losses["silent"]).backward()
         optimiser.step()
         optimiser.zero_grad()
-        missed.append(float(one.detach()))
-    assert sum(missed[-5:]) < 0.9 * sum(missed[:5])
+        named.append(float(losses["named"].detach()))
+        silent.append(float(losses["silent"].detach()))
+    assert sum(named[-5:]) < 0.9 * sum(named[:5])
+    assert sum(silent[-5:]) < 0.7 * sum(silent[:5])
     assert all(part.grad is None for part in base.parameters())
-    fragments = queries.fragments(random.Random(9), 20)
-    stayed = alike(queries, base, learning, fragments, slice(None))
-    words = alike(queries, base, learning, QUESTIONS, slice(None, -QUERY_PADS))
-    pads = alike(queries, base, learning, QUESTIONS, slice(-QUERY_PADS, None))
-    assert pads < min(stayed, words) - 0.02
+    stayed = alike(queries, base, learning, queries.fragments(random.Random(9), 20), "words")
+    words = alike(queries, base, learning, QUESTIONS, "words")
+    pads = alike(queries, base, learning, QUESTIONS, "pads")
+    quiet = alike(queries, base, learning, QUESTIONS, "quiet")
+    assert max(pads, quiet) < min(stayed, words) - 0.02
 
 
 @torch.no_grad()
 def alike(
-    queries: PageQueries, one: ColPali, other: ColPali, texts: list[str], part: slice
+    queries: PageQueries, one: ColPali, other: ColPali, texts: list[str], which: str
 ) -> float:
-    """How close two models' vectors of a part of queries are, on average."""
+    """How close two models' vectors of some tokens of queries are, on average."""
     ids, mask = queries.tokens(texts)
-    both = zip(forward.ask(one, ids, mask), forward.ask(other, ids, mask), mask, strict=True)
-    close = [(a[real] * b[real]).sum(1)[part] for a, b, real in both]
-    return float(torch.cat(close).mean())
+    _, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
+    quiet = Silence(processor).tokens(texts, ids.shape[1])
+    behind = torch.arange(ids.shape[1]) >= mask.sum(1, keepdim=True) - QUERY_PADS
+    chosen = {"pads": behind, "quiet": quiet, "words": ~behind & ~quiet}[which] & mask
+    close = (forward.ask(one, ids, mask) * forward.ask(other, ids, mask)).sum(2)
+    return float(close[chosen].mean())

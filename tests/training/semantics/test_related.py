@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colpali_serve.training.semantics import related
-from colpali_serve.training.semantics.related import nearest, telling
+from colpali_serve.training.semantics.related import nearest, telling, unsaid
 
 
 def test_words_on_few_or_on_most_pages_tell_nothing() -> None:
@@ -44,3 +44,15 @@ def test_many_texts_are_taken_in_parts() -> None:
     numbers, _ = nearest(texts, words, 1)
     close = (texts - texts.mean(0)) @ related._centred(words).T
     assert (numbers[:, 0] == close.argmax(1)).all()
+
+
+def test_words_that_a_text_says_are_passed_over() -> None:
+    words = ["printers", "printer", "driver", "paper", "drive"]
+    numbers = np.array([[1, 0, 3, 2, 4], [4, 2, 0, 1, 3]])
+    cosines = np.linspace(0.9, 0.1, 10, dtype=np.float32).reshape(2, 5)
+    texts = ["Printing with my printer?", "what drives the drivers"]
+    found, close = unsaid(numbers, cosines, texts, words, 3)
+    assert found.tolist() == [[3, 2, 4], [0, 1, 3]]
+    assert close.tolist() == [cosines[0, 2:].tolist(), cosines[1, 2:].tolist()]
+    # Too few are left: the last of all fills up.
+    assert unsaid(numbers[:1], cosines[:1], texts[:1], words, 4)[0].tolist() == [[3, 2, 4, 4]]
