@@ -89,19 +89,25 @@ def unsaid(
         Their numbers, int64 (texts, count), and their cosines, float32.
 
     >>> words = ["printers", "driver", "paper"]
-    >>> unsaid(np.array([[0, 1, 2]]), np.ones((1, 3)), ["which printer?"], words, 2)[0]
-    array([[1, 2]])
+    >>> unsaid(np.array([[0, 1, 2]]), np.ones((1, 3)), ["which printer?"], words, 2)[0].tolist()
+    [[1, 2]]
     """
-    stems = np.array([_stem(word) for word in words])
     kept = np.empty((len(numbers), count), int)
     last = numbers.shape[1] - 1
     for row, text in enumerate(texts):
-        said = {_stem(word) for word in words_of(text.split())}
-        left = [place for place, stem in enumerate(stems[numbers[row]]) if stem not in said]
+        said: dict[str, list[str]] = {}
+        for word in words_of(text.split()):
+            said.setdefault(word[:_STEM], []).append(word)
+        left = [
+            place
+            for place, number in enumerate(numbers[row])
+            if not any(_same(words[number], one) for one in said.get(words[number][:_STEM], ()))
+        ]
         kept[row] = (left + [last] * count)[:count]
     return np.take_along_axis(numbers, kept, 1), np.take_along_axis(cosines, kept, 1)
 
 
-def _stem(word: str) -> str:
-    """A word without what inflects it, roughly."""
-    return word[: max(_STEM, len(word) - _ENDING)]
+def _same(one: str, other: str) -> bool:
+    """Whether two words differ in nothing but how they end, roughly."""
+    start = max(_STEM, max(len(one), len(other)) - _ENDING)
+    return one[:start] == other[:start]
