@@ -48,7 +48,8 @@ class Naming:
         queries: reads questions, and asks for words and phrases of pages.
         questions: texts that are asked.
         words: that may be named; more than a batch draws at random.
-        numbers: int64 (questions, NEAREST): the words nearest to each question, nearest first.
+        numbers: int64 (questions, NEAREST): words near to each question that it does not say,
+            nearest first.
         cosines: float32 (questions, NEAREST): how near.
         silence: says which tokens of a question should be silent.
         silent: float32 (dim,): the vector of those.

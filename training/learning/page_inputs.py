@@ -46,16 +46,15 @@ def spare_directions(
     generator = torch.Generator().manual_seed(seed)
     moments: dict[str, Tensor] = {}
     looked_at: dict[str, list[Tensor]] = {}
-    for page in pages:
-        with inputs_of(model) as inputs:
-            list(embedded(model, prompt, [page]))
-        patches = torch.randperm(GRID * GRID, generator=generator)[:_PATCHES]
-        some = torch.cat([patches, GRID * GRID + torch.arange(len(prompt))])
-        for name, entered in inputs.items():
-            rows = entered[0].float().cpu()
-            moments[name] = moments.get(name, 0) + rows.T @ rows / len(rows)
-            looked_at.setdefault(name, []).append(rows[some])
-        done()
+    with inputs_of(model) as inputs:
+        for _ in embedded(model, prompt, pages):
+            patches = torch.randperm(GRID * GRID, generator=generator)[:_PATCHES]
+            some = torch.cat([patches, GRID * GRID + torch.arange(len(prompt))])
+            for name, entered in inputs.items():
+                rows = entered[0].float().cpu()
+                moments[name] = moments.get(name, 0) + rows.T @ rows / len(rows)
+                looked_at.setdefault(name, []).append(rows[some])
+            done()
     found = {
         name: spare(
             moments[name] / len(pages),

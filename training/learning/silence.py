@@ -17,11 +17,11 @@ from torch import Tensor
 
 from colpali_serve.training.learning.asked import LONGEST_QUESTION
 from colpali_serve.training.model.architecture import GRID
-from colpali_serve.training.semantics.asker import FUNCTION_WORDS, QUESTION_FORMS
+from colpali_serve.training.semantics.asker import ASKING_WORDS, FUNCTION_WORDS, QUESTION_FORMS
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
-_OPENINGS = sorted({form.split()[0] for form in QUESTION_FORMS if not form.startswith("{")})
-_ASKED = re.compile(rf"(?is)({'|'.join(_OPENINGS)}|could|should|will|does|do|did|are|may)\b|.*\?$")
+_OPENINGS = {form.split()[0] for form in QUESTION_FORMS if not form.startswith("{")}
+_ASKED = re.compile(rf"(?is)({'|'.join(sorted(_OPENINGS.union(ASKING_WORDS)))})\b|.*\?$")
 
 _ASKING = FUNCTION_WORDS.union(*(_WORD.findall(form) for form in QUESTION_FORMS))
 

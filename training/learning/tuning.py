@@ -40,15 +40,17 @@ _NEVER = -1e4
 
 
 class _Table:
-    """All of a weight learns, in float32 whatever the weight is in.
+    """All rows of a weight but some learn, in float32 whatever the weight is in.
 
     Args:
         weight: of the model.
+        fixed: int64: rows that stay as they are.
     """
 
-    def __init__(self, weight: Tensor) -> None:
-        self._weight = weight.requires_grad_(True)
+    def __init__(self, weight: Tensor, fixed: Tensor) -> None:
+        self._weight, self._fixed = weight.requires_grad_(True), fixed
         self.master = Parameter(weight.detach().float().clone())
+        self._kept = self.master.detach()[fixed]
 
     def take_gradient(self) -> None:
         assert self._weight.grad is not None
@@ -56,6 +58,7 @@ class _Table:
 
     @torch.no_grad()
     def write(self) -> None:
+        self.master[self._fixed] = self._kept
         self._weight.copy_(self.master)
 
 
@@ -117,17 +120,16 @@ class QueryTuner:
         self._seed, self._folder = seed, folder
         model.requires_grad_(False)
         table = model.model.model.language_model.embed_tokens.weight
-        self._dtype, self._table = table.dtype, _Table(table)
+        self._dtype = table.dtype
+        # Pages have these rows.
+        learned = _Table(table, torch.unique(architecture.prompt(processor)))
         layers = linears(model)
         self._layers = [_Layer(layers[name].weight, one) for name, one in spare.items()]
-        self._parts: list[_Table | _Layer] = [self._table, *self._layers]
-        self._start = self._table.master.detach().clone()
-        self._kept = torch.unique(architecture.prompt(processor))
+        self._parts: list[_Table | _Layer] = [learned, *self._layers]
         self._scale = Parameter(torch.tensor(4.0).log())
-        self._rates = [1.0, _LAYERS_RATE]
         self._optimiser = torch.optim.AdamW(
             [
-                {"params": [self._table.master, self._scale]},
+                {"params": [learned.master, self._scale]},
                 {"params": [layer.master for layer in self._layers]},
             ],
             betas=(0.9, 0.98),
@@ -164,11 +166,12 @@ class QueryTuner:
         for part in self._parts:
             part.take_gradient()
         torch.nn.utils.clip_grad_norm_([part.master for part in self._parts], _LARGEST_GRADIENT)
-        for group, share in zip(self._optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * share
+        table, layers = self._optimiser.param_groups
+        table["lr"], layers["lr"] = rate, rate * _LAYERS_RATE
         self._optimiser.step()
         self._optimiser.zero_grad()
-        self._write()
+        for part in self._parts:
+            part.write()
 
     @torch.no_grad()
     def found(self) -> float:
@@ -185,13 +188,6 @@ class QueryTuner:
         logits = (scores * self._scale.exp()).masked_fill(batch.also, _NEVER)
         right = (logits.argmax(1) == batch.answer).float().mean()
         return F.cross_entropy(logits, batch.answer), float(right)
-
-    @torch.no_grad()
-    def _write(self) -> None:
-        """Take the masters' values over, but for what pages have of the table."""
-        self._table.master[self._kept] = self._start[self._kept]
-        for part in self._parts:
-            part.write()
 
     def save(self) -> None:
         """Write the checkpoint, and all that is needed to go on from it."""
@@ -214,6 +210,6 @@ class QueryTuner:
         self.step = int(state["step"])
         for part, master in zip(self._parts, state["masters"], strict=True):
             part.master.copy_(master)
+            part.write()
         self._scale.copy_(state["scale"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._write()

@@ -10,13 +10,11 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 
-from colpali_serve.training.semantics.asker import QUESTION_FORMS, Asker
+from colpali_serve.training.semantics.asker import ASKING_WORDS, QUESTION_FORMS, Asker
 from colpali_serve.training.text.documents import Document
 
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+")
-_ASKING = re.compile(
-    r"(?i)(how|what|where|which|why|when|who|can|may|could|should|will|is|are|do|does|did)\b.*\?$"
-)
+_ASKING = re.compile(rf"(?i)({'|'.join(ASKING_WORDS)})\b.*\?$")
 _SENTENCE_WORDS, _QUESTION_WORDS, _HEADING_WORDS = (6, 20), (4, 25), (2, 12)
 _GLOSS_WORDS = (4, 20)
 # Of the texts; the questions of manuals are few, and all are taken.

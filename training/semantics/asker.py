@@ -34,6 +34,9 @@ well were what when where whether which while who whom whose why will with withi
 you your
 """
 FUNCTION_WORDS = frozenset(_LITTLE_WORDS.split())
+_ASKING = "how what where which why when who can may could should will is are do does did"
+ASKING_WORDS = tuple(_ASKING.split())
+"""What questions begin with."""
 
 # {} is what is asked about.
 QUESTION_FORMS = (

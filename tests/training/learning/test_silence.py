@@ -45,9 +45,7 @@ def told(silence: Silence, text: str) -> str:
         ("issues of the file", "issuesofthefile"),
     ],
 )
-def test_words_that_only_ask_or_stand_everywhere(
-    silence: Silence, text: str, expected: str
-) -> None:
+def test_words_that_only_ask(silence: Silence, text: str, expected: str) -> None:
     assert told(silence, text) == expected
 
 
