@@ -66,7 +66,7 @@ def page_steps(
         batch, answer = exchange
         done(len(batch))
         return [
-            PageEmbedding(str(doc.id), embedding, _grid(doc), doc.error, doc.scale)
+            PageEmbedding(str(doc.id), embedding, _grid(doc), doc.error, doc.scale, _box(doc))
             for doc, embedding in _answered(connection, batch, answer)
         ]
 
@@ -199,3 +199,10 @@ def _answered(
 
 def _grid(page: PageDoc) -> tuple[int, int] | None:
     return None if page.grid is None else (page.grid[0], page.grid[1])
+
+
+def _box(page: PageDoc) -> tuple[float, float, float, float] | None:
+    if page.box is None:
+        return None
+    left, top, right, bottom = page.box
+    return left, top, right, bottom

@@ -25,6 +25,8 @@ class PageEmbedding:
         grid: Columns and rows of vision patches, None where the model has no such grid.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this page failed.
         scale: What int8 values are multiplied by, or what a sign stands for; None for floats.
+        box: Left, top, right and bottom of the part of the page that the grid covers, in shares of
+            its width and height; None where that is all of it, or there is no grid.
     """
 
     id: str
@@ -32,6 +34,7 @@ class PageEmbedding:
     grid: tuple[int, int] | None = None
     error: str | None = None
     scale: float | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from colpali_serve.engine.backlog import Job
 from colpali_serve.engine.items import Encoded
+from colpali_serve.engine.margins import WHOLE
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.pooling import pool
 from colpali_serve.schemas import (
@@ -68,11 +70,13 @@ class Finisher:
             self.fail(job, failure)
             return
         # Fewer vectors stand for no grid and no token any more.
-        places = (None, None) if pooled else (encoded.grid, encoded.token_ids)
+        if pooled:
+            encoded = replace(encoded, grid=None, token_ids=None, box=WHOLE)
         if isinstance(changed, Compressed):
-            _answer(job, Encoded(changed.values, *places, changed.scale))
+            encoded = replace(encoded, embedding=changed.values, scale=changed.scale)
         else:
-            _answer(job, Encoded(changed, *places))
+            encoded = replace(encoded, embedding=changed)
+        _answer(job, encoded)
 
 
 def shutting_down(job: Job) -> ServiceUnavailableError:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from colpali_serve.engine.forward import Grid
 from colpali_serve.engine.items import Encoded, TextInput
 from colpali_serve.engine.loading import LoadedModel
+from colpali_serve.engine.margins import WHOLE, Box
 from colpali_serve.engine.queries import QueryGuard
 from colpali_serve.engine.settings import Limits
 from colpali_serve.engine.tokens import Token, query_tokens
@@ -27,7 +28,8 @@ class Heatmap:
         tokens: The tokens, in the order of the query's vectors.
         maps: float32 (n_tokens, rows, columns), dot products of unit vectors, in [-1, 1]; row 0
             is the top of the page, column 0 its left. Each cell is an equal share of the page's
-            height and width, whatever the family does to a page before it looks.
+            height and width, whatever is done to a page before the model looks. In margins that
+            were cut off each token has its lowest value on the page.
     """
 
     tokens: list[Token]
@@ -75,9 +77,9 @@ class Heatmapper:
             raise EncodingError("the page has no grid of patches, expected one that is not pooled")
         places = patch_rows(self._loaded, page.token_ids, page.grid)
         text = self._guard.check(asked.text, asked.owner, asked.id)
+        maps = similarities(query.embedding, page.embedding, places)
         return Heatmap(
-            query_tokens(self._loaded, text, query.token_ids),
-            similarities(query.embedding, page.embedding, places),
+            query_tokens(self._loaded, text, query.token_ids), over_the_page(maps, page.box)
         )
 
 
@@ -102,6 +104,38 @@ def similarities(
     patches = np.asarray(page, np.float32)[places.reshape(-1)]
     found: NDArray[np.float32] = np.asarray(query, np.float32) @ patches.T
     return found.reshape(-1, rows, columns)
+
+
+def over_the_page(maps: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    """Return maps of a part of a page as maps of the page, in cells of about the same size.
+
+    Args:
+        maps: (n_tokens, rows, columns) of the part.
+        box: The part.
+
+    Returns:
+        (n_tokens, rows, columns): each cell has the value of the patch at its centre, the lowest
+        of its map outside the part.
+
+    >>> over_the_page(np.array([[[0.25, 0.75]]], np.float32), Box(left=0.5))
+    array([[[0.25, 0.25, 0.25, 0.75]]], dtype=float32)
+    """
+    if box == WHOLE:
+        return maps
+    _, rows, columns = maps.shape
+    row, above = _cells(rows, box.top, box.bottom)
+    column, beside = _cells(columns, box.left, box.right)
+    spread = maps[:, row[:, None], column]
+    lowest = maps.min((1, 2))[:, None, None]
+    return np.where(above[:, None] | beside, lowest, spread)
+
+
+def _cells(patches: int, first: float, last: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Along one side of a page: which patch each cell shows, and which cells show none."""
+    cells = max(1, round(patches / (last - first)))
+    centres = (np.arange(cells) + 0.5) / cells
+    place = np.floor((centres - first) / (last - first) * patches).astype(np.intp)
+    return place.clip(0, patches - 1), (place < 0) | (place >= patches)
 
 
 def patch_rows(loaded: LoadedModel, token_ids: NDArray[np.int64], grid: Grid) -> NDArray[np.intp]:

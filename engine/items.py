@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colpali_serve.engine.forward import Grid
+from colpali_serve.engine.margins import WHOLE, Box
 from colpali_serve.schemas import Embedding, owner
 
 
@@ -80,9 +81,11 @@ class Encoded:
         token_ids: int64 (n_vectors,), the vocabulary's id at each vector's place; None where the
             vectors were pooled.
         scale: What int8 values are multiplied by, or what a sign stands for; None for floats.
+        box: The part of the image that the grid covers.
     """
 
     embedding: Embedding
     grid: Grid | None = None
     token_ids: NDArray[np.int64] | None = None
     scale: float | None = None
+    box: Box = WHOLE

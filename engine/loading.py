@@ -40,7 +40,8 @@ class LoadedModel:
         device: Where it runs.
         dtype: What it computes in.
         form: The text around each query.
-        fingerprint: Digest of the files, dtype, pooling and query form.
+        cuts_margins: Whether pages are looked at without their margins.
+        fingerprint: Digest of the files, dtype, pooling, query form and margins.
         seconds: How long finding and loading it took.
     """
 
@@ -51,6 +52,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     form: QueryForm
+    cuts_margins: bool
     fingerprint: str
     seconds: float
 
@@ -90,6 +92,9 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         model.set_attn_implementation(BLOCKS)
 
     form = query_form(settings, checkpoint.model_id)
+    margins = settings.page_margins or _trained_margins(checkpoint)
+    # Details that leave a checkpoint as colpali-engine uses it do not change its fingerprint.
+    details = ["cut margins"] if margins == "cut" else []
     loaded = LoadedModel(
         model=model,
         processor=processor,
@@ -98,7 +103,10 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         device=device,
         dtype=dtype,
         form=form,
-        fingerprint=checkpoint.fingerprint(str(dtype), str(settings.pool_factor), repr(form)),
+        cuts_margins=margins == "cut",
+        fingerprint=checkpoint.fingerprint(
+            str(dtype), str(settings.pool_factor), repr(form), *details
+        ),
         seconds=time.perf_counter() - start,
     )
     prove(loaded)
@@ -151,6 +159,16 @@ def _key_mapping(model_class: type, family: Family) -> dict[str, str]:
         own: Mapping[str, str] | None = vars(parent).get("_checkpoint_conversion_mapping")
         mapping.update(own or {})
     return {**mapping, **family.key_mapping}
+
+
+def _trained_margins(checkpoint: Checkpoint) -> str:
+    """What a checkpoint's config.json says of the pages it was trained with; few say anything."""
+    margins = checkpoint.config().get("page_margins", "keep")
+    if margins not in ("cut", "keep"):
+        raise ModelLoadError(
+            f"model '{checkpoint.name}': page_margins is {margins!r}, expected 'cut' or 'keep'"
+        )
+    return str(margins)
 
 
 def _load_processor(checkpoint: Checkpoint, family: Family) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from colpali_serve.engine.forward import Grid, grids, page_batch, query_batch
 from colpali_serve.engine.images import decode_data_uri, decode_image
 from colpali_serve.engine.items import ImageInput, Input, TextInput
 from colpali_serve.engine.loading import LoadedModel
+from colpali_serve.engine.margins import WHOLE, Box, cut, inside_margins
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.queries import QueryGuard
 from colpali_serve.engine.settings import EncoderSettings
@@ -29,12 +31,14 @@ class Prepared:
         length: Rows of the sequence: what it costs, in patches.
         grid: Patch columns and rows of an image.
         token_ids: int64 (length,), the vocabulary's id at each place.
+        box: The part of an image that the grid covers.
     """
 
     tensors: dict[str, Any]
     length: int
     grid: Grid | None = None
     token_ids: NDArray[np.int64] | None = None
+    box: Box = WHOLE
 
     @property
     def has_image(self) -> bool:
@@ -54,6 +58,7 @@ class Preparer:
     def __init__(self, loaded: LoadedModel, settings: EncoderSettings, observer: Observer) -> None:
         self._loaded, self._settings, self._observer = loaded, settings, observer
         self._guard = QueryGuard(loaded.processor, settings)
+        self._most_aspect = loaded.family.max_aspect or math.inf
 
     def __call__(self, entry: Input) -> Prepared:
         """Prepare an item.
@@ -75,9 +80,10 @@ class Preparer:
             with self._observer.stage("decode"):
                 image = self._decode(entry)
             with self._observer.stage("preprocess"):
+                image, box = self._without_margins(image)
                 tensors = page_batch(self._loaded, [image])
             (grid,) = grids(self._loaded, tensors, [image])
-            return _prepared(tensors, grid)
+            return _prepared(tensors, grid, box)
         except ColPaliError:
             raise
         except Exception as error:
@@ -100,12 +106,10 @@ class Preparer:
                     )
                 data = decode_data_uri(entry.url, entry.owner, entry.id, self._settings)
             image = decode_image(data, entry.owner, entry.id, self._settings)
-            most = self._loaded.family.max_aspect
-            aspect = max(image.size) / min(image.size)
-            if most is not None and aspect > most:
+            if (aspect := _aspect(image)) > self._most_aspect:
                 raise InvalidPageError(
                     f"{entry.owner}: image is {image.width}x{image.height}, a ratio of "
-                    f"{aspect:.0f}:1, expected at most {most:.0f}:1",
+                    f"{aspect:.0f}:1, expected at most {self._most_aspect:.0f}:1",
                     entry.id,
                 )
         except InvalidPageError as error:
@@ -114,10 +118,22 @@ class Preparer:
             raise
         return image
 
+    def _without_margins(self, image: Image.Image) -> tuple[Image.Image, Box]:
+        if not self._loaded.cuts_margins:
+            return image, WHOLE
+        box = inside_margins(image)
+        inner = cut(image, box)
+        # A strip that only its margins made wide enough for the family keeps them.
+        return (image, WHOLE) if _aspect(inner) > self._most_aspect else (inner, box)
 
-def _prepared(tensors: dict[str, Any], grid: Grid | None = None) -> Prepared:
+
+def _aspect(image: Image.Image) -> float:
+    return max(image.size) / min(image.size)
+
+
+def _prepared(tensors: dict[str, Any], grid: Grid | None = None, box: Box = WHOLE) -> Prepared:
     ids, real = tensors["input_ids"][0], tensors["attention_mask"][0].bool()
-    return Prepared(tensors, len(ids), grid, ids[real].numpy())
+    return Prepared(tensors, len(ids), grid, ids[real].numpy(), box)
 
 
 def joined(items: list[Prepared], padding_side: str, pad_token: int) -> dict[str, Any]:

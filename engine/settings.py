@@ -61,6 +61,9 @@ class EncoderSettings(Limits):
             or "binary"; requests may ask otherwise.
         resident_pages: Bind `/pages/put` and embed the pages that a ranker behind shall keep. Off
             unless asked for: Jina wants every Executor behind to bind it, too.
+        page_margins: "cut" looks at the part of a page that something is printed on, so that print
+            is seen larger; "keep" looks at all of it. None takes what the checkpoint was trained
+            with where it says so, else keeps them, as colpali-engine does.
         query_prefix: Text before each query. None takes what the checkpoint was trained with
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.
@@ -88,6 +91,7 @@ class EncoderSettings(Limits):
     pool_factor: int = Field(default=1, ge=1)
     embedding_dtype: EmbeddingDtype = "float16"
     resident_pages: bool = False
+    page_margins: Literal["cut", "keep"] | None = None
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None

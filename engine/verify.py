@@ -154,6 +154,7 @@ def _facts(loaded: LoadedModel, settings: EncoderSettings) -> Table:
         "kind": f"adapter over {checkpoint.base.name}" if checkpoint.base else "full weights",
         "device, dtype": f"{loaded.device}, {str(loaded.dtype).removeprefix('torch.')}",
         "an A4 page": f"{len(embedding)} vectors of {embedding.shape[1]}, {columns}x{rows} patches",
+        "margins of pages": "cut" if loaded.cuts_margins else "kept",
         "query form": repr(loaded.form),
         "weights": "none missing, none unexpected, none without values",
         "probe": "all values finite, unit norm, queries the same alone and in a batch",

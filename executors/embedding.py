@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import astuple
 from typing import Any
 
 from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
+from colpali_serve.engine.margins import WHOLE
 from colpali_serve.executors.fetching import Fetcher
 from colpali_serve.executors.inputs import query_input
 from colpali_serve.schemas import (
@@ -58,7 +60,7 @@ class Embedder:
         for page in pages:
             docs.append(page)
             inputs.append(ImageInput(str(page.id), page.image, page.url))
-            page.image = page.url = page.grid = page.scale = None
+            page.image = page.url = page.grid = page.box = page.scale = None
         for doc, result in zip(docs, await self.results(inputs, chosen), strict=True):
             self._put(doc, result, chosen)
 
@@ -113,6 +115,7 @@ class Embedder:
             if isinstance(doc, PageDoc):
                 doc.scale = result.scale
                 doc.grid = None if result.grid is None else list(result.grid)
+                doc.box = None if result.box == WHOLE else list(astuple(result.box))
             return
         if chosen.on_error == "raise":
             raise result

@@ -28,7 +28,7 @@ def heatmap_inputs(
     """
     page, query = doc.page, doc.query
     seen = ImageInput(str(page.id), page.image, page.url)
-    page.image = page.url = page.grid = page.embedding = query.embedding = None
+    page.image = page.url = page.grid = page.box = page.embedding = query.embedding = None
     page.error = query.error = doc.error = doc.maps = doc.grid = None
     doc.tokens, doc.kinds = [], []
     asked = query_input(query)

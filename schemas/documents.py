@@ -61,6 +61,8 @@ class PageDoc(_WireDoc):
             signs a byte, the first in the highest bit.
         scale: What int8 values are multiplied by; what a sign of a binary embedding stands for.
         grid: [columns, rows] of vision patches that the embedding's image vectors stand for.
+        box: [left, top, right, bottom] of the part of the page that the grid covers, in shares of
+            the page's width and height; None where that is all of it, or there is no grid.
         tags: Free; comes back as it was sent.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this page failed.
     """
@@ -70,6 +72,7 @@ class PageDoc(_WireDoc):
     embedding: Optional[NdArray] = None
     scale: Optional[float] = None
     grid: Optional[List[int]] = None
+    box: Optional[List[float]] = None
     tags: Dict[str, Any] = Field(default_factory=dict)
     error: Optional[str] = None
 

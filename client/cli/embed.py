@@ -38,8 +38,8 @@ def embed(
 
     The file holds one array (n_vectors, dim) a page, under the page's name: `scan.png`, or
     `manual.pdf#3` for the third page of a PDF. A .safetensors file also has the names in order,
-    the patch grids and the scales of int8 and binary pages in its metadata; a .npz file has each
-    such scale under the page's name and `.scale`.
+    the patch grids, the parts of pages that they cover and the scales of int8 and binary pages in
+    its metadata; a .npz file has each such scale under the page's name and `.scale`.
 
     **Examples**
 

@@ -51,18 +51,21 @@ class _Npz:
 
 
 class _Safetensors:
-    """One tensor a page; ids in order, grids and scales as JSON in the metadata; in memory."""
+    """One tensor a page; ids in order, grids, boxes, scales as JSON in the metadata; in memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._tensors: dict[str, Embedding] = {}
         self._grids: dict[str, tuple[int, int]] = {}
+        self._boxes: dict[str, tuple[float, float, float, float]] = {}
         self._scales: dict[str, float] = {}
 
     def add(self, page: PageEmbedding) -> None:
         self._tensors[page.id] = np.asarray(page.embedding)
         if page.grid is not None:
             self._grids[page.id] = page.grid
+        if page.box is not None:
+            self._boxes[page.id] = page.box
         if page.scale is not None:
             self._scales[page.id] = page.scale
 
@@ -70,6 +73,8 @@ class _Safetensors:
         from safetensors.numpy import save
 
         metadata = {"ids": json.dumps(list(self._tensors)), "grids": json.dumps(self._grids)}
+        if self._boxes:
+            metadata["boxes"] = json.dumps(self._boxes)
         if self._scales:
             metadata["scales"] = json.dumps(self._scales)
         self._file.write(save(self._tensors, metadata))

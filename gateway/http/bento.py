@@ -215,4 +215,6 @@ def _entry(index: int, outcome: Outcome, body: EmbedImages) -> dict[str, Any]:
         return entry | {"error": describe(error) if error else None}
     array = outcome.doc.embedding
     entry["grid"] = outcome.doc.grid
+    if outcome.doc.box is not None:
+        entry["box"] = outcome.doc.box
     return entry | described(array, body.encoding_format, str(array.dtype))

@@ -68,6 +68,7 @@ class FakeService(Executor):
                 self.embed(doc, chosen)
                 # Nobody here has patches: tell how the page came instead.
                 doc.grid = [len(docs), most]
+                doc.box = [0.25, 0.0, 1.0, 0.5]
         finally:
             self.under_way[caller] -= 1
         if any(doc.id == "reversed" for doc in docs):

@@ -105,6 +105,7 @@ def test_embed_to_safetensors(port: int, pages: Path, tmp_path: Path) -> None:
         metadata = file.metadata()
         assert json.loads(metadata["ids"]) == ["book.pdf#1", "book.pdf#2", "cover.png"]
         assert set(json.loads(metadata["grids"])) == set(json.loads(metadata["ids"]))
+        assert json.loads(metadata["boxes"])["cover.png"] == [0.25, 0.0, 1.0, 0.5]
         embedding = file.get_tensor("cover.png")
     assert (embedding.dtype, embedding.shape) == (np.float16, (1, 3))
 

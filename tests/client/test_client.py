@@ -65,6 +65,7 @@ def test_embeddings_are_plain_arrays(
     client: ColPaliClient, dtype: Literal["float16", "float32"], page: Callable[..., PageDoc]
 ) -> None:
     (result,) = client.embed_pages(page("a", 255), embedding_dtype=dtype)
+    assert result.box == (0.25, 0.0, 1.0, 0.5)
     assert type(result.embedding) is np.ndarray
     assert (result.embedding.dtype, result.embedding.shape) == (np.dtype(dtype), (2, 3))
     assert result.embedding.flags.writeable

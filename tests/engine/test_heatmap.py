@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
-from colpali_serve.engine.heatmap import patch_rows
+from colpali_serve.engine.heatmap import over_the_page, patch_rows
+from colpali_serve.engine.margins import Box
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import EncodingError, InvalidPageError, InvalidQueryError
 from tests.checkpoints import FAMILIES
@@ -111,6 +114,34 @@ def test_a_page_with_fewer_vectors_than_its_grid_is_an_error(
         patch_rows(running.loaded, page.token_ids, (17, 16))
 
 
+def test_maps_of_a_part_are_maps_of_the_page() -> None:
+    maps = np.random.default_rng(0).random((2, 6, 4), dtype=np.float32)
+    whole = over_the_page(maps, Box(0.2, 0.25, 1, 1))
+    assert whole.shape == (2, 8, 5)
+    np.testing.assert_array_equal(whole[:, 2:, 1:], maps)
+    for found, map_ in zip(whole, maps, strict=True):
+        assert (found[:2] == map_.min()).all()
+        assert (found[:, :1] == map_.min()).all()
+
+
+boxes = st.tuples(*[st.floats(0, 0.5)] * 2, *[st.floats(0.5, 1)] * 2).map(lambda ends: Box(*ends))
+
+
+@given(boxes, st.integers(1, 60), st.integers(1, 60))
+def test_a_patch_is_found_where_it_stands_on_the_page(box: Box, rows: int, columns: int) -> None:
+    assume(box.right - box.left > 0.1 and box.bottom - box.top > 0.1)
+    places = np.arange(rows * columns, dtype=np.float32).reshape(1, rows, columns)
+    (whole,) = over_the_page(places + 1, box)
+    down, across = whole.shape
+    for row, column in ((0, 0), (down // 2, across // 2), (down - 1, across - 1)):
+        y = ((row + 0.5) / down - box.top) / (box.bottom - box.top)
+        x = ((column + 0.5) / across - box.left) / (box.right - box.left)
+        inside = 0 <= x < 1 and 0 <= y < 1
+        assume(all(abs(edge - round(edge)) > 1e-6 for edge in (x * columns, y * rows)))
+        expected = places[0, int(y * rows), int(x * columns)] + 1 if inside else 1
+        assert whole[row, column] == expected
+
+
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[Encoder]:
     """The bundled checkpoint, which reads."""
@@ -119,11 +150,15 @@ def tiny() -> Iterator[Encoder]:
         yield running
 
 
+@pytest.mark.parametrize("margin", [0, 150])
 @pytest.mark.parametrize("size", [(600, 800), (900, 500), (400, 1000)])
-def test_a_word_lights_up_where_it_stands(size: tuple[int, int], tiny: Encoder) -> None:
+def test_a_word_lights_up_where_it_stands(
+    size: tuple[int, int], margin: int, tiny: Encoder
+) -> None:
+    places = {word: (x * size[0] + margin, y * size[1]) for word, (x, y) in WORDS.items()}
+    size = (size[0] + margin, size[1] + margin)
     page, font = Image.new("RGB", size, "white"), ImageFont.load_default(24)
     draw = ImageDraw.Draw(page)
-    places = {word: (x * size[0], y * size[1]) for word, (x, y) in WORDS.items()}
     for word, place in places.items():
         draw.text(place, word, "black", font)
     for word, place in places.items():

@@ -209,3 +209,23 @@ def test_fingerprint_follows_files_and_choices(checkpoint: Checkpoint, tmp_path:
     assert load_model(settings(folder, query_prefix="Query: ")).fingerprint != base
     change_weights(folder, lambda tensors: tensors["custom_text_proj.bias"].add_(1))
     assert load_model(settings(folder)).fingerprint != base
+
+
+def test_a_checkpoint_says_what_it_was_trained_with(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    kept = load_model(settings(checkpoint("colpali")))
+    assert not kept.cuts_margins
+    cut = load_model(settings(checkpoint("colpali"), page_margins="cut"))
+    assert cut.cuts_margins
+    assert cut.fingerprint != kept.fingerprint
+    folder = copy(checkpoint("colpali"), tmp_path)
+    write_margins(folder, "cut")
+    assert load_model(settings(folder)).cuts_margins
+    assert not load_model(settings(folder, page_margins="keep")).cuts_margins
+    write_margins(folder, "trim")
+    with pytest.raises(ModelLoadError, match="page_margins is 'trim', expected 'cut' or 'keep'"):
+        load_model(settings(folder))
+
+
+def write_margins(folder: Path, margins: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"page_margins": margins}))

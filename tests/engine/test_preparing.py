@@ -14,6 +14,7 @@ from PIL import Image
 from colpali_serve.engine.forward import grids, page_batch, query_batch
 from colpali_serve.engine.items import ImageInput, Input, TextInput
 from colpali_serve.engine.loading import LoadedModel
+from colpali_serve.engine.margins import WHOLE, inside_margins
 from colpali_serve.engine.preparing import Preparer, joined
 from colpali_serve.schemas import ColPaliError, EncodingError, InvalidPageError, InvalidQueryError
 from tests.checkpoints import FAMILIES
@@ -52,6 +53,27 @@ def test_pages_of_any_sizes(
     assert [item.length for item in items] == expected["attention_mask"].sum(1).tolist()
     assert [item.grid for item in items] == grids(loaded, expected, chosen)
     assert all(item.has_image for item in items)
+
+
+SHEET = Image.new("RGB", (400, 600), "white")
+SHEET.paste("black", (100, 60, 320, 540))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_margins_are_cut_where_the_model_wants_it(family: str, load: Load) -> None:
+    loaded = load(family)
+    (kept,) = prepared(loaded, page_inputs([SHEET]))
+    assert kept.box == WHOLE
+    assert_same(kept.tensors, page_batch(loaded, [SHEET]))
+    box = inside_margins(SHEET)
+    inner = SHEET.crop((int(400 * box.left), int(600 * box.top), 325, 548))
+    (found,) = prepared(replace(loaded, cuts_margins=True), page_inputs([SHEET]))
+    assert found.box == box
+    assert_same(found.tensors, page_batch(loaded, [inner]))
+    (query,) = prepared(
+        replace(loaded, cuts_margins=True), [ImageInput("q", png(SHEET), kind="query")]
+    )
+    assert_same(query.tensors, found.tensors)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3), (2, 2), (0,)])
@@ -108,6 +130,16 @@ def test_an_image_too_thin_for_its_family_is_refused(kind: str, load: Load) -> N
         prepared(load("colqwen2"), [thin])
     (item,) = prepared(load("colpali"), [thin])
     assert item.length > 256
+
+
+def test_margins_stay_where_a_page_would_be_too_thin_without(load: Load) -> None:
+    strip = Image.new("RGB", (30, 5000), "white")
+    strip.paste("black", (14, 0, 17, 5000))
+    loaded = replace(load("colqwen2"), cuts_margins=True)
+    (found,) = prepared(loaded, page_inputs([strip]))
+    assert found.box == WHOLE
+    (wider,) = prepared(loaded, page_inputs([strip.resize((60, 5000))]))
+    assert wider.box != WHOLE
 
 
 @pytest.mark.parametrize("entry", [ImageInput("a", WHITE), TextInput("a", "red")])

@@ -145,14 +145,14 @@ def test_keep_covers_embeddings_that_callers_send(client: Client) -> None:
 def test_what_a_caller_left_on_a_document_does_not_stay(
     client: Client, images: list[Image.Image]
 ) -> None:
-    stale = {"embedding": ROWS, "grid": [9, 9], "error": "mine"}
+    stale = {"embedding": ROWS, "grid": [9, 9], "box": [0, 0, 1, 1], "error": "mine"}
     docs = DocList[PageDoc](
         [PageDoc(id="good", image=WHITE, **stale), PageDoc(id="bad", image=b"x", **stale)]
     )
     good, bad = post(client, EMBED_IMAGES, docs, on_error="keep", pool_factor=2)
-    assert (good.error, good.grid) == (None, None)
+    assert (good.error, good.grid, good.box) == (None, None, None)
     assert good.embedding.shape[1] == 128
-    assert (bad.embedding, bad.grid) == (None, None)
+    assert (bad.embedding, bad.grid, bad.box) == (None, None, None)
     assert bad.error.startswith("InvalidPageError")
     preset = ScoreDoc(queries=queries("red"), pages=DocList[PageDoc](pages(images[:1])))
     preset.pages[0].error = "mine"

@@ -48,6 +48,7 @@ def test_pages_of_mixed_sizes(client: Client, direct: Reference, images: list[Im
         np.testing.assert_allclose(page.embedding, expected, atol=FLOAT16)
         columns, rows = page.grid
         assert columns * rows < len(page.embedding) <= columns * rows + 20
+        assert page.box is None
         assert (page.image, page.url, page.error) == (None, None, None)
         assert page.tags == {"n": index}
 
@@ -131,5 +132,11 @@ def test_starts_by_fork_and_by_spawn_with_the_bundled_checkpoint(
 ) -> None:
     flow = ROOT / "flows" / "rank.yml"
     with running_flow(flow, tmp_path / "log", start_method=start_method) as port:
+        client = Client(port=port)
         doc = ScoreDoc(queries=queries("red"), pages=pages(images[:1]))
-        assert np.isfinite(score(Client(port=port), SCORE, doc).scores).all()
+        assert np.isfinite(score(client, SCORE, doc).scores).all()
+        # It was trained on pages without margins, and the answer says what it looked at.
+        sheet = Image.new("RGB", (600, 800), "white")
+        sheet.paste("black", (150, 200, 480, 640))
+        (page,) = post(client, EMBED_IMAGES, pages([sheet]))
+        assert page.box == pytest.approx([150 / 600, 200 / 800, 480 / 600, 640 / 800], abs=0.02)

@@ -20,14 +20,20 @@ from colpali_serve.schemas import (
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
 def test_ragged_embeddings_survive_protobuf(dtype: type[np.generic]) -> None:
     pages = DocList[PageDoc](
-        PageDoc(id=str(n), embedding=np.ones((n, 4), dtype), grid=[1, n], tags={"n": n})
+        PageDoc(
+            id=str(n),
+            embedding=np.ones((n, 4), dtype),
+            grid=[1, n],
+            box=[0.1, 0, 1, 1 / n],
+            tags={"n": n},
+        )
         for n in (1, 5)
     )
     back = DocList[PageDoc].from_protobuf(pages.to_protobuf())
     for page, other in zip(pages, back, strict=True):
         assert other.embedding.dtype == dtype
         assert other.embedding.shape == page.embedding.shape
-        assert (other.grid, other.tags) == (page.grid, page.tags)
+        assert (other.grid, other.box, other.tags) == (page.grid, page.box, page.tags)
 
 
 def test_score_documents_carry_the_others() -> None:

@@ -28,6 +28,7 @@ pages = st.builds(
     url=st.none() | st.text(max_size=20),
     scale=st.none() | st.floats(allow_nan=False, width=32),
     grid=st.none() | st.lists(st.integers(0, 2**31 - 1), max_size=3),
+    box=st.none() | st.lists(st.floats(0, 1), max_size=4),
     tags=st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.text(max_size=5)),
 )
 queries = st.builds(QueryDoc, text=st.none() | st.text(max_size=20))

@@ -122,7 +122,7 @@ class DrawnPage:
         return found
 
     def em(self, word: Word) -> float:
-        """Size of a word's font in pixels per em, down the model's 768-pixel image."""
+        """Size of a word's font in pixels per em, where all of the page is 768 pixels high."""
         return (word.bottom - word.top) / (ASCENT + DESCENT) * SIDE / self.height
 
     def turned(self, degrees: float) -> DrawnPage:

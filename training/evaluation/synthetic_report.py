@@ -71,8 +71,9 @@ def markdown(drawn: DrawnSet, systems: Sequence[System], table: Sequence[Row]) -
         "intervals over pages in brackets. Fonts are ones that training never uses; asked words "
         "are dictionary words that it never draws and that its text does not have, each on one "
         "page only (their letters helped to make the tokenizer's pieces). No blur, no noise. px: "
-        f"height of an em in the model's 768-pixel image; words below {SMALLEST_EM} are not asked "
-        "for, nor words that others were drawn over. "
+        "height of an em where all of the page is 768 pixels high; a model that looks at it "
+        f"without its margins sees more. Words below {SMALLEST_EM} are not asked for, nor words "
+        "that others were drawn over. "
         f"{words} reads the exact words.",
         "",
         f"| {' | '.join(head)} |",

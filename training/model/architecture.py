@@ -91,6 +91,8 @@ def build(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> tuple[ColPali, Co
         vocab_size=pieces,
         projection_dim=shape.hidden,
         hidden_size=shape.hidden,
+        # Not transformers' own: the service reads it.
+        page_margins="cut",
         **special,
     )
     model = ColPali(config)

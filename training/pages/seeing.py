@@ -1,4 +1,4 @@
-"""A page as the model sees it: scanned now and then, and always squeezed into one square."""
+"""A page as the model sees it: scanned now and then, without margins, squeezed into one square."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from colpali_serve.engine.margins import Box, cut, inside_margins, pixels
 from colpali_serve.training.pages import degrade
 from colpali_serve.training.pages.canvas import Word
 
@@ -17,6 +18,10 @@ SIDE = 768
 
 SCANS, DEGREES = 0.25, 2.0
 """Share of training pages that look scanned; those are turned by up to this much either way."""
+
+# Share of pages whose margins stay, as a scanner's black edges make them, and how much paper may be
+# left on each side of the others, in shares of the page.
+_UNCUT, _LEFT_OVER = 0.1, 0.03
 
 _FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
@@ -59,19 +64,42 @@ def seen(
     Returns:
         uint8 (768, 768), and the words in pixels of it.
     """
-    width, height = image.size
+    height = image.height
     scanned = rng.random() < scans
     if scanned and rng.random() < 0.6:
         image, words = degrade.skewed(image, words, rng.uniform(-degrees, degrees), ground)
     if rng.random() < (0.5 if scanned else 0.1):
         image = degrade.blurred(image, rng.uniform(0.2, 0.6) * height / SIDE)
+    if rng.random() >= _UNCUT:
+        image, words = _without_margins(rng, image, words)
+    width, height = image.size
     image = image.resize((SIDE, SIDE), rng.choice(_FILTERS))
     if scanned:
         image = _scanned(rng, image)
-    pixels = np.asarray(image)
+    values = np.asarray(image)
     if rng.random() < 0.06:
-        pixels = 255 - pixels
-    return pixels, _scaled(words, SIDE / width, SIDE / height)
+        values = 255 - values
+    return values, _scaled(words, SIDE / width, SIDE / height)
+
+
+def _without_margins(
+    rng: random.Random, image: Image.Image, words: Sequence[Word]
+) -> tuple[Image.Image, tuple[Word, ...]]:
+    """The part that the service would look at, and now and then a little more."""
+    found = inside_margins(image)
+    more = [rng.uniform(0, _LEFT_OVER) for _ in range(4)]
+    box = Box(
+        max(0.0, found.left - more[0]),
+        max(0.0, found.top - more[1]),
+        min(1.0, found.right + more[2]),
+        min(1.0, found.bottom + more[3]),
+    )
+    left, top, _, _ = pixels(image.size, box)
+    moved = (
+        Word(word.left - left, word.top - top, word.right - left, word.bottom - top, word.text)
+        for word in words
+    )
+    return cut(image, box), tuple(moved)
 
 
 def _scanned(rng: random.Random, image: Image.Image) -> Image.Image:
