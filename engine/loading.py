@@ -19,6 +19,7 @@ from colpali_serve.engine.attention import BLOCKS
 from colpali_serve.engine.checkpoints import Checkpoint, find_checkpoint
 from colpali_serve.engine.families import Family, family_of
 from colpali_serve.engine.machine import blocks_pay, choose_device, choose_dtype, choose_threads
+from colpali_serve.engine.margins import RULE
 from colpali_serve.engine.pixels import read_in_place
 from colpali_serve.engine.proof import check_report, drop_vocabulary_head, prove
 from colpali_serve.engine.query_forms import QueryForm, query_form
@@ -94,7 +95,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
     form = query_form(settings, checkpoint.model_id)
     margins = settings.page_margins or _trained_margins(checkpoint)
     # Details that leave a checkpoint as colpali-engine uses it do not change its fingerprint.
-    details = ["cut margins"] if margins == "cut" else []
+    details = [f"margins cut by rule {RULE}"] if margins == "cut" else []
     loaded = LoadedModel(
         model=model,
         processor=processor,

@@ -62,8 +62,9 @@ class EncoderSettings(Limits):
         resident_pages: Bind `/pages/put` and embed the pages that a ranker behind shall keep. Off
             unless asked for: Jina wants every Executor behind to bind it, too.
         page_margins: "cut" looks at the part of a page that something is printed on, so that print
-            is seen larger; "keep" looks at all of it. None takes what the checkpoint was trained
-            with where it says so, else keeps them, as colpali-engine does.
+            is seen larger, unless it is wider than high; "keep" looks at all of it. None takes
+            what the checkpoint was trained with where it says so, else keeps them, as
+            colpali-engine does.
         query_prefix: Text before each query. None takes what the checkpoint was trained with
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.

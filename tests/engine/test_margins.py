@@ -53,6 +53,13 @@ def test_small_print_counts() -> None:
     assert box.bottom > 1712 / 1754
 
 
+def test_wide_pages_stay_whole() -> None:
+    slide = printed((150, 200, 1100, 1500)).transpose(Image.Transpose.ROTATE_90)
+    assert inside_margins(slide) == WHOLE
+    square = printed((150, 200, 1100, 1100), size=(1240, 1240))
+    assert inside_margins(square) != WHOLE
+
+
 def test_nothing_printed_keeps_everything() -> None:
     assert inside_margins(printed()) == WHOLE
     assert inside_margins(printed(paper="black")) == WHOLE
@@ -127,6 +134,7 @@ def test_print_is_never_cut(
     below = min(height - 1, above + max(4, int(down * height)))
     image = printed((first, above, last, below), size=(width, height))
     box = inside_margins(image)
+    assert width <= height or box == WHOLE
     assert 0 <= box.left < box.right <= 1
     assert 0 <= box.top < box.bottom <= 1
     assert box.right - box.left >= 0.5 - 1e-9
