@@ -29,7 +29,7 @@ class Heatmap:
         maps: float32 (n_tokens, rows, columns), dot products of unit vectors, in [-1, 1]; row 0
             is the top of the page, column 0 its left. Each cell is an equal share of the page's
             height and width, whatever is done to a page before the model looks. In margins that
-            were cut off each token has its lowest value on the page.
+            were cut off each token has its median on the page: neither warm nor cold.
     """
 
     tokens: list[Token]
@@ -114,11 +114,11 @@ def over_the_page(maps: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
         box: The part.
 
     Returns:
-        (n_tokens, rows, columns): each cell has the value of the patch at its centre, the lowest
+        (n_tokens, rows, columns): each cell has the value of the patch at its centre, the median
         of its map outside the part.
 
     >>> over_the_page(np.array([[[0.25, 0.75]]], np.float32), Box(left=0.5))
-    array([[[0.25, 0.25, 0.25, 0.75]]], dtype=float32)
+    array([[[0.5 , 0.5 , 0.25, 0.75]]], dtype=float32)
     """
     if box == WHOLE:
         return maps
@@ -126,8 +126,8 @@ def over_the_page(maps: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
     row, above = _cells(rows, box.top, box.bottom)
     column, beside = _cells(columns, box.left, box.right)
     spread = maps[:, row[:, None], column]
-    lowest = maps.min((1, 2))[:, None, None]
-    return np.where(above[:, None] | beside, lowest, spread)
+    usual = np.median(maps, (1, 2), keepdims=True)
+    return np.where(above[:, None] | beside, usual, spread)
 
 
 def _cells(patches: int, first: float, last: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

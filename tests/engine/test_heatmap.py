@@ -120,8 +120,8 @@ def test_maps_of_a_part_are_maps_of_the_page() -> None:
     assert whole.shape == (2, 8, 5)
     np.testing.assert_array_equal(whole[:, 2:, 1:], maps)
     for found, map_ in zip(whole, maps, strict=True):
-        assert (found[:2] == map_.min()).all()
-        assert (found[:, :1] == map_.min()).all()
+        assert (found[:2] == np.median(map_)).all()
+        assert (found[:, :1] == np.median(map_)).all()
 
 
 boxes = st.tuples(*[st.floats(0, 0.5)] * 2, *[st.floats(0.5, 1)] * 2).map(lambda ends: Box(*ends))
@@ -138,7 +138,8 @@ def test_a_patch_is_found_where_it_stands_on_the_page(box: Box, rows: int, colum
         x = ((column + 0.5) / across - box.left) / (box.right - box.left)
         inside = 0 <= x < 1 and 0 <= y < 1
         assume(all(abs(edge - round(edge)) > 1e-6 for edge in (x * columns, y * rows)))
-        expected = places[0, int(y * rows), int(x * columns)] + 1 if inside else 1
+        usual = np.median(places) + 1
+        expected = places[0, int(y * rows), int(x * columns)] + 1 if inside else usual
         assert whole[row, column] == expected
 
 
