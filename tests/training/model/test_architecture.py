@@ -11,6 +11,7 @@ import torch
 from colpali_engine.models import ColPali
 
 from colpali_serve.engine.encoder import Encoded, Encoder, ImageInput, TextInput
+from colpali_serve.engine.loading import load_model
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.training.model import architecture, forward
 from colpali_serve.training.model.architecture import GRID
@@ -51,6 +52,13 @@ def test_saving_rounds_to_bfloat16_and_leaves_the_model_alone(tmp_path: Path) ->
         assert part.dtype == again.dtype == torch.float32
         assert torch.equal(part, before[name]), name
         assert torch.equal(part.to(torch.bfloat16).float(), again), name
+
+
+def test_the_service_cuts_margins_as_training_does(saved: Path, tmp_path: Path) -> None:
+    """What training saves says so, and what goes on from there still does."""
+    architecture.save(*architecture.load(saved), tmp_path)
+    for folder in (saved, tmp_path):
+        assert load_model(EncoderSettings(model=str(folder), device="cpu")).cuts_margins
 
 
 @torch.no_grad()
