@@ -75,7 +75,8 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     checkpoint = find_checkpoint(settings)
-    family = family_of(checkpoint.config(), checkpoint.name)
+    config = checkpoint.config()
+    family = family_of(config, checkpoint.name)
     if device.type == "cpu":
         torch.set_num_threads(choose_threads(settings.threads))
 
@@ -93,9 +94,10 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         model.set_attn_implementation(BLOCKS)
 
     form = query_form(settings, checkpoint.model_id)
-    margins = settings.page_margins or _trained_margins(checkpoint)
+    margins = settings.page_margins or _trained_margins(config, checkpoint.name)
+    cuts_margins = margins == "cut"
     # Details that leave a checkpoint as colpali-engine uses it do not change its fingerprint.
-    details = [f"margins cut by rule {RULE}"] if margins == "cut" else []
+    details = [f"margins cut by rule {RULE}"] if cuts_margins else []
     loaded = LoadedModel(
         model=model,
         processor=processor,
@@ -104,7 +106,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         device=device,
         dtype=dtype,
         form=form,
-        cuts_margins=margins == "cut",
+        cuts_margins=cuts_margins,
         fingerprint=checkpoint.fingerprint(
             str(dtype), str(settings.pool_factor), repr(form), *details
         ),
@@ -162,12 +164,12 @@ def _key_mapping(model_class: type, family: Family) -> dict[str, str]:
     return {**mapping, **family.key_mapping}
 
 
-def _trained_margins(checkpoint: Checkpoint) -> str:
+def _trained_margins(config: Mapping[str, Any], name: str) -> str:
     """What a checkpoint's config.json says of the pages it was trained with; few say anything."""
-    margins = checkpoint.config().get("page_margins", "keep")
+    margins = config.get("page_margins", "keep")
     if margins not in ("cut", "keep"):
         raise ModelLoadError(
-            f"model '{checkpoint.name}': page_margins is {margins!r}, expected 'cut' or 'keep'"
+            f"model '{name}': page_margins is {margins!r}, expected 'cut' or 'keep'"
         )
     return str(margins)
 

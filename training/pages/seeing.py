@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from colpali_serve.engine.margins import Box, cut, inside_margins, pixels
+from colpali_serve.engine.margins import WHOLE, Box, cut, inside_margins, pixels
 from colpali_serve.training.pages import degrade
 from colpali_serve.training.pages.canvas import Word
 
@@ -64,42 +64,33 @@ def seen(
     Returns:
         uint8 (768, 768), and the words in pixels of it.
     """
-    height = image.height
     scanned = rng.random() < scans
     if scanned and rng.random() < 0.6:
         image, words = degrade.skewed(image, words, rng.uniform(-degrees, degrees), ground)
     if rng.random() < (0.5 if scanned else 0.1):
-        image = degrade.blurred(image, rng.uniform(0.2, 0.6) * height / SIDE)
-    if rng.random() >= _UNCUT:
-        image, words = _without_margins(rng, image, words)
-    width, height = image.size
-    image = image.resize((SIDE, SIDE), rng.choice(_FILTERS))
+        image = degrade.blurred(image, rng.uniform(0.2, 0.6) * image.height / SIDE)
+    box = _looked_at(rng, image) if rng.random() >= _UNCUT else WHOLE
+    left, top, right, bottom = pixels(image.size, box)
+    words = _squeezed(words, (left, top), SIDE / (right - left), SIDE / (bottom - top))
+    image = cut(image, box).resize((SIDE, SIDE), rng.choice(_FILTERS))
     if scanned:
         image = _scanned(rng, image)
     values = np.asarray(image)
     if rng.random() < 0.06:
         values = 255 - values
-    return values, _scaled(words, SIDE / width, SIDE / height)
+    return values, words
 
 
-def _without_margins(
-    rng: random.Random, image: Image.Image, words: Sequence[Word]
-) -> tuple[Image.Image, tuple[Word, ...]]:
-    """The part that the service would look at, and now and then a little more."""
+def _looked_at(rng: random.Random, image: Image.Image) -> Box:
+    """The part that the service would look at, and a little more."""
     found = inside_margins(image)
     more = [rng.uniform(0, _LEFT_OVER) for _ in range(4)]
-    box = Box(
+    return Box(
         max(0.0, found.left - more[0]),
         max(0.0, found.top - more[1]),
         min(1.0, found.right + more[2]),
         min(1.0, found.bottom + more[3]),
     )
-    left, top, _, _ = pixels(image.size, box)
-    moved = (
-        Word(word.left - left, word.top - top, word.right - left, word.bottom - top, word.text)
-        for word in words
-    )
-    return cut(image, box), tuple(moved)
 
 
 def _scanned(rng: random.Random, image: Image.Image) -> Image.Image:
@@ -112,8 +103,18 @@ def _scanned(rng: random.Random, image: Image.Image) -> Image.Image:
     return degrade.compressed(grey, rng.randint(35, 90)) if rng.random() < 0.6 else grey
 
 
-def _scaled(words: Sequence[Word], x: float, y: float) -> tuple[Word, ...]:
+def _squeezed(
+    words: Sequence[Word], corner: tuple[int, int], x: float, y: float
+) -> tuple[Word, ...]:
+    """Words of a part of a page, in pixels of the square that the part becomes."""
+    left, top = corner
     return tuple(
-        Word(word.left * x, word.top * y, word.right * x, word.bottom * y, word.text)
+        Word(
+            (word.left - left) * x,
+            (word.top - top) * y,
+            (word.right - left) * x,
+            (word.bottom - top) * y,
+            word.text,
+        )
         for word in words
     )

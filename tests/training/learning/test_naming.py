@@ -120,21 +120,18 @@ def test_pads_learn_words_stay_and_the_rest_falls_silent() -> None:
     assert sum(named[-5:]) < 0.9 * sum(named[:5])
     assert sum(silent[-5:]) < 0.7 * sum(silent[:5])
     assert all(part.grad is None for part in base.parameters())
-    stayed = alike(queries, base, learning, queries.fragments(random.Random(9), 20), "words")
-    words = alike(queries, base, learning, QUESTIONS, "words")
-    pads = alike(queries, base, learning, QUESTIONS, "pads")
-    quiet = alike(queries, base, learning, QUESTIONS, "quiet")
+    stayed = alike(made, base, learning, queries.fragments(random.Random(9), 20), "words")
+    words = alike(made, base, learning, QUESTIONS, "words")
+    pads = alike(made, base, learning, QUESTIONS, "pads")
+    quiet = alike(made, base, learning, QUESTIONS, "quiet")
     assert max(pads, quiet) < min(stayed, words) - 0.02
 
 
 @torch.no_grad()
-def alike(
-    queries: PageQueries, one: ColPali, other: ColPali, texts: list[str], which: str
-) -> float:
+def alike(made: Naming, one: ColPali, other: ColPali, texts: list[str], which: str) -> float:
     """How close two models' vectors of some tokens of queries are, on average."""
-    ids, mask = queries.tokens(texts)
-    _, processor = architecture.build(materials.SHAPE, materials.fresh_tokenizer())
-    quiet = Silence(processor).tokens(texts, ids.shape[1])
+    ids, mask = made._queries.tokens(texts)
+    quiet = made._silence.tokens(texts, ids.shape[1])
     behind = torch.arange(ids.shape[1]) >= mask.sum(1, keepdim=True) - QUERY_PADS
     chosen = {"pads": behind, "quiet": quiet, "words": ~behind & ~quiet}[which] & mask
     close = (forward.ask(one, ids, mask) * forward.ask(other, ids, mask)).sum(2)
