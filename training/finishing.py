@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from colpali_serve.training.console import reporting, showing
 from colpali_serve.training.options import Seed, Sources, Work, Workers
@@ -29,28 +31,60 @@ def tune(
     threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
 ) -> None:
     """Teach queries alone: to find real pages, which stay as they are, and to name words."""
-    from colpali_serve.training.learning.setup import prepare_tuning
+    from colpali_serve.training.learning.query_setup import prepare_tuning
 
     with showing() as progress:
         workplace = Workplace(work, sources)
         tuner = prepare_tuning(
             workplace, progress, checkpoint, out, count, seed, threads, workers, asked
         )
-        task = progress.add_task("tuning", total=steps)
-        before, losses = tuner.found(), dict[str, list[float]]()
-
-        def report(step: int, found: dict[str, float]) -> None:
-            progress.update(task, completed=step)
-            for name, loss in found.items():
-                losses.setdefault(name, []).append(loss)
-            if step % 50 == 0:
-                means = (f"{name} {sum(some) / len(some):.3f}" for name, some in losses.items())
-                progress.console.print(f"{step}: {', '.join(means)}", highlight=False)
-                losses.clear()
-
-        tuner.run(steps, rate, report)
+        before = tuner.found()
+        tuner.run(steps, rate, _reporting(progress, "tuning", steps))
         after = tuner.found()
     typer.echo(f"{out.name}: page found first among those held out, {before:.1%} to {after:.1%}")
+
+
+@app.command()
+def hush(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Folder of what it becomes.")] = ROOM / ".work/hushed",
+    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 320,
+    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 3e-3,
+    asked: Annotated[int, typer.Option("--texts", help="Questions without a page.")] = 60_000,
+    work: Work = ROOM / ".work",
+    sources: Sources = ROOM / "sources",
+    seed: Seed = 0,
+    workers: Workers = 2,
+    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
+) -> None:
+    """Teach queries that are words or phrases to say those and nothing else."""
+    from colpali_serve.training.learning.query_setup import prepare_hushing
+
+    with showing() as progress:
+        workplace = Workplace(work, sources)
+        husher = prepare_hushing(
+            workplace, progress, checkpoint, out, seed, threads, workers, asked
+        )
+        husher.run(steps, rate, _reporting(progress, "hushing", steps))
+    typer.echo(f"{out.name}: {checkpoint.name} with words and phrases that say nothing else")
+
+
+def _reporting(
+    progress: Progress, name: str, steps: int
+) -> Callable[[int, dict[str, float]], None]:
+    """Shows each step, and the means of its losses now and then."""
+    task, losses = progress.add_task(name, total=steps), dict[str, list[float]]()
+
+    def report(step: int, found: dict[str, float]) -> None:
+        progress.update(task, completed=step)
+        for loss, value in found.items():
+            losses.setdefault(loss, []).append(value)
+        if step % 50 == 0:
+            means = (f"{loss} {sum(some) / len(some):.3f}" for loss, some in losses.items())
+            progress.console.print(f"{step}: {', '.join(means)}", highlight=False)
+            losses.clear()
+
+    return report
 
 
 @app.command()

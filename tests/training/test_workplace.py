@@ -20,7 +20,7 @@ from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.training import shards
 from colpali_serve.training.cli import app
-from colpali_serve.training.learning import setup, tuning
+from colpali_serve.training.learning import query_setup, tuning
 from colpali_serve.training.pages import printed
 from colpali_serve.training.pages.wording import is_held_out
 from colpali_serve.training.semantics import encoder, related
@@ -237,7 +237,7 @@ def test_queries_are_tuned(
     bert = materials.sentence_encoder(tmp_path)
     monkeypatch.setattr(encoder, "bundled", lambda: bert)
     monkeypatch.setattr(tuning, "HELD_OUT", 1)
-    monkeypatch.setattr(setup, "_RUN", 1)
+    monkeypatch.setattr(query_setup, "_RUN", 1)
     # Of three pages, words of one tell something.
     monkeypatch.setattr(related, "_LEAST_PAGES", 1)
     monkeypatch.setattr(related, "_LEAST_TOLD", 0.5)
@@ -245,14 +245,28 @@ def test_queries_are_tuned(
     arguments = (str(bundled), "--out", str(out), "--pages", "3", "--texts", "40", "--steps", "2")
     said = run(places, "tune", *arguments, "--workers", "1")
     assert re.search(r"tuned: page found first among those held out, [\d.]+% to [\d.]+%", said)
-    before, after = (load_file(one / "model.safetensors") for one in (bundled, out))
-    changed = {name for name, part in after.items() if not torch.equal(part, before[name])}
+    assert only_queries_changed(bundled, out)
+
+
+@pytest.mark.slow
+def test_words_and_phrases_are_hushed(places: tuple[Path, Path], tmp_path: Path) -> None:
+    bundled, out = ROOT / "checkpoints/colpali-tiny", tmp_path / "hushed"
+    arguments = (str(bundled), "--out", str(out), "--texts", "40", "--steps", "2")
+    said = run(places, "hush", *arguments, "--workers", "1")
+    assert "hushed: colpali-tiny with words and phrases that say nothing else" in said
+    assert only_queries_changed(bundled, out)
+
+
+def only_queries_changed(before: Path, after: Path) -> set[str]:
+    """The weights that are others now; what sees, and every norm, is as it was."""
+    old, new = (load_file(one / "model.safetensors") for one in (before, after))
+    changed = {name for name, part in new.items() if not torch.equal(part, old[name])}
     language = "model.language_model.model."
     assert f"{language}embed_tokens.weight" in changed
     assert any("q_proj" in name for name in changed)
-    # What sees, and every norm, is as it was.
     assert all(name.startswith(language) or name == "custom_text_proj.weight" for name in changed)
     assert not any("norm" in name for name in changed)
+    return changed
 
 
 def test_a_stage_that_does_not_exist_is_named(places: tuple[Path, Path]) -> None:

@@ -16,7 +16,7 @@ from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor
 
 from colpali_serve.training.learning import losses
-from colpali_serve.training.learning.crops import Batch, CropMaker
+from colpali_serve.training.learning.crops import Batch, CropMaker, Crops
 from colpali_serve.training.learning.losses import Heads
 from colpali_serve.training.learning.memory import PageMemory
 from colpali_serve.training.learning.optimiser import Optimiser
@@ -28,6 +28,9 @@ from colpali_serve.training.whole_files import whole
 
 _AHEAD = 3
 _SAVE_EVERY = 250
+# Steps in which readers learn alone, what they read, and the rate that falls to nothing meanwhile.
+SETTLING = 200
+_SETTLING_CROPS, _SETTLING_RATE = Crops(16, 8, 32, 1), 3e-3
 STATE = "state.pt"
 
 
@@ -97,6 +100,27 @@ class Trainer:
         self._done: set[str] = set()
         self._at = ("", 0)
         self._resume()
+
+    def settle(self, done: Callable[[], None]) -> None:
+        """Let the readers learn alone, before towers go on that have learned without them.
+
+        Readers that know nothing would pull such towers out of shape, and a stage would be spent on
+        bringing them back.
+
+        Args:
+            done: called after each of `SETTLING` steps.
+        """
+        for step in range(SETTLING):
+            seed = seeded(self._seed, "settling", step)
+            batch = self._crops.batch(_SETTLING_CROPS, seed).to(self._device)
+            with torch.no_grad():
+                seen = forward.see(self.model, batch.pixels.to(self.heads.dtype), batch.places)
+                output, _ = forward.read(self.model, seen, batch.places, self._prompt)
+            torch.manual_seed(seed)
+            loss, _ = losses.reading(self.heads, seen, output[:, : batch.places.shape[1]], batch)
+            torch.autograd.backward(loss)
+            self.optimiser.step(0.0, _SETTLING_RATE * (1 - step / SETTLING))
+            done()
 
     def run(self, stage: Stage, report: Callable[[Reached], None], every: int = 50) -> None:
         """Train one stage, from where its folder's state left off.

@@ -183,6 +183,28 @@ def test_losses_fall(face: Path, tmp_path: Path) -> None:
         assert last[name] < 0.9 * first[name], name
 
 
+def test_readers_settle_on_towers_that_stay(
+    face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLING", 25)
+    monkeypatch.setattr(module, "_SETTLING_CROPS", Crops(12, 6, 4, 1))
+    first, settled = list[Reached](), list[Reached]()
+    trainer(face, tmp_path / "fresh").run(stage(steps=1), first.append)
+    made, steps = trainer(face, tmp_path / "settled"), list[int]()
+    towers = {name: part.clone() for name, part in made.model.state_dict().items()}
+    made.settle(lambda: steps.append(len(steps)))
+    assert len(steps) == 25
+    for name, part in made.model.state_dict().items():
+        assert torch.equal(part, towers[name]), name
+    assert not len(made.memory.rivals().vectors)
+    made.run(stage(steps=1), settled.append)
+    # The same first batch of the same towers: only who reads them knows more.
+    for name in ("pieces loss", "letters loss"):
+        assert settled[0].figures[name] < 0.9 * first[0].figures[name], name
+    for name in ("rank loss", "question loss"):
+        assert settled[0].figures[name] == pytest.approx(first[0].figures[name], rel=1e-3), name
+
+
 def test_reports_are_means_and_lines_of_json(face: Path, tmp_path: Path) -> None:
     each, together = list[Reached](), list[Reached]()
     trainer(face, tmp_path / "a").run(stage(steps=4), each.append, every=1)
