@@ -10,7 +10,16 @@ import typer
 from rich.progress import Progress
 
 from colpali_serve.training.console import reporting, showing
-from colpali_serve.training.options import Seed, Sources, Work, Workers
+from colpali_serve.training.options import (
+    Asked,
+    Rate,
+    Seed,
+    Sources,
+    Steps,
+    Threads,
+    Work,
+    Workers,
+)
 from colpali_serve.training.workplace import ROOM, Workplace
 
 app = typer.Typer()
@@ -21,14 +30,14 @@ def tune(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of the tuned one.")] = ROOM / ".work/tuned",
     count: Annotated[int, typer.Option("--pages", help="Real pages to rank.")] = 2000,
-    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 1500,
-    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 3e-3,
-    asked: Annotated[int, typer.Option("--texts", help="Questions without a page.")] = 60_000,
+    steps: Steps = 1500,
+    rate: Rate = 3e-3,
+    asked: Asked = 60_000,
     work: Work = ROOM / ".work",
     sources: Sources = ROOM / "sources",
     seed: Seed = 0,
     workers: Workers = 2,
-    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
+    threads: Threads = 0,
 ) -> None:
     """Teach queries alone: to find real pages, which stay as they are, and to name words."""
     from colpali_serve.training.learning.query_setup import prepare_tuning
@@ -48,14 +57,14 @@ def tune(
 def hush(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of what it becomes.")] = ROOM / ".work/hushed",
-    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 320,
-    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 3e-3,
-    asked: Annotated[int, typer.Option("--texts", help="Questions without a page.")] = 60_000,
+    steps: Steps = 320,
+    rate: Rate = 3e-3,
+    asked: Asked = 60_000,
     work: Work = ROOM / ".work",
     sources: Sources = ROOM / "sources",
     seed: Seed = 0,
     workers: Workers = 2,
-    threads: Annotated[int, typer.Option(help="Threads; 0 leaves it to torch.")] = 0,
+    threads: Threads = 0,
 ) -> None:
     """Teach queries that are words or phrases to say those and nothing else."""
     from colpali_serve.training.learning.query_setup import prepare_hushing

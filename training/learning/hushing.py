@@ -18,6 +18,7 @@ from colpali_engine.models import ColPali, ColPaliProcessor
 from torch import Tensor
 
 from colpali_serve.training.learning.asked import QUERY_PADS
+from colpali_serve.training.learning.naming import equally_long
 from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.query_side import QuerySide
 from colpali_serve.training.model import architecture, forward
@@ -29,7 +30,7 @@ STATE = "hushing.pt"
 _SAVE_EVERY = 100
 # How much each loss counts.
 _WEIGHTS = {"heard": 1.0, "moved": 4.0, "drift": 2.0}
-_QUESTIONS, _FRAGMENTS, _WINDOW = 64, 128, 3
+_QUESTIONS, _FRAGMENTS = 64, 128
 
 
 def idle(mask: Tensor) -> Tensor:
@@ -108,15 +109,14 @@ class Husher:
                 self.save()
 
     def _texts(self, rng: random.Random) -> tuple[list[str], Tensor]:
-        """Questions about equally long, since a batch is padded to its longest, then fragments.
+        """Questions about equally long, then fragments.
 
         Returns:
             The texts, and which are fragments, bool (texts,).
         """
-        window = min(_WINDOW * _QUESTIONS, len(self._questions))
-        start = rng.randrange(len(self._questions) - window + 1)
-        some = rng.sample(self._questions[start : start + window], min(_QUESTIONS, window))
-        texts = some + self._queries.fragments(rng, _FRAGMENTS)
+        some = equally_long(rng, len(self._questions), _QUESTIONS)
+        texts = [self._questions[one] for one in some]
+        texts += self._queries.fragments(rng, _FRAGMENTS)
         return texts, torch.arange(len(texts)) >= len(some)
 
     def save(self) -> None:

@@ -40,6 +40,19 @@ _UNLIKELY = 1e-7
 _WORDS_AT_ONCE = 512
 
 
+def equally_long(rng: random.Random, questions: int, count: int) -> list[int]:
+    """Some of questions that are sorted by length: their numbers.
+
+    Args:
+        rng: where the choices come from.
+        questions: how many there are.
+        count: how many are wanted, or all there are.
+    """
+    window = min(_WINDOW * count, questions)
+    start = rng.randrange(questions - window + 1)
+    return rng.sample(range(start, start + window), min(count, window))
+
+
 class Naming:
     """Losses for the query side.
 
@@ -87,9 +100,7 @@ class Naming:
         Returns:
             `named`, in nats; `moved` and `silent`, weighted sums of mean cosine distances.
         """
-        window = min(_WINDOW * _QUESTIONS, len(self._questions))
-        start = rng.randrange(len(self._questions) - window + 1)
-        some = rng.sample(range(start, start + window), min(_QUESTIONS, window))
+        some = equally_long(rng, len(self._questions), _QUESTIONS)
         texts = [self._questions[one] for one in some]
         texts += self._queries.fragments(rng, _FRAGMENTS)
         ids, mask = self._queries.tokens(texts)

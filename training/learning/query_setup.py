@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from colpali_engine.models import ColPali
+from colpali_engine.models import ColPali, ColPaliProcessor
 from rich.progress import Progress
 from torch import Tensor
 
@@ -64,18 +64,9 @@ def prepare_tuning(
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     chosen = _real_pages(workplace, progress, count, seed, workers)
-    dtype = architecture.learning_dtype(torch.device("cpu"))
-    loaded, processor = architecture.load(checkpoint)
-    prompt, base = architecture.prompt(processor), architecture.computing(loaded, dtype)
-    task = progress.add_task("embedding pages", total=len(chosen))
-    vectors = page_vectors(
-        base,
-        prompt,
-        [page.pixels for page in chosen],
-        checkpoint,
-        out / "vectors",
-        lambda done: progress.advance(task, done),
-    )
+    base, processor = _load(checkpoint)
+    prompt = architecture.prompt(processor)
+    vectors = _embed(progress, base, prompt, chosen, checkpoint, out)
     corpus = workplace.corpus(progress)
     asker = Asker(corpus, workplace.synonyms(progress))
     texts = [[word.text for word in page.words] for page in chosen]
@@ -122,19 +113,10 @@ def prepare_hushing(
         torch.set_num_threads(threads)
     pages = _printed(workplace, progress, workers)
     some = random.Random(seed).sample(pages, min(_LOOKED_INTO, len(pages)))
-    dtype = architecture.learning_dtype(torch.device("cpu"))
-    loaded, processor = architecture.load(checkpoint)
-    prompt, base = architecture.prompt(processor), architecture.computing(loaded, dtype)
+    base, processor = _load(checkpoint)
+    prompt = architecture.prompt(processor)
     spare = _look_into(progress, base, prompt, some, seed, out)
-    task = progress.add_task("embedding pages", total=len(some))
-    vectors = page_vectors(
-        base,
-        prompt,
-        [page.pixels for page in some],
-        checkpoint,
-        out / "vectors",
-        lambda done: progress.advance(task, done),
-    )
+    vectors = _embed(progress, base, prompt, some, checkpoint, out)
     corpus = workplace.corpus(progress)
     asker = Asker(corpus, workplace.synonyms(progress))
     texts = [[word.text for word in page.words] for page in pages]
@@ -148,6 +130,33 @@ def prepare_hushing(
         silent_vector(vectors),
         seed,
         out,
+    )
+
+
+def _load(checkpoint: Path) -> tuple[ColPali, ColPaliProcessor]:
+    """A checkpoint in what this machine's CPU learns in."""
+    model, processor = architecture.load(checkpoint)
+    dtype = architecture.learning_dtype(torch.device("cpu"))
+    return architecture.computing(model, dtype), processor
+
+
+def _embed(
+    progress: Progress,
+    model: ColPali,
+    prompt: Tensor,
+    pages: Sequence[Page],
+    checkpoint: Path,
+    out: Path,
+) -> Tensor:
+    """Vectors of pages, kept in `out`."""
+    task = progress.add_task("embedding pages", total=len(pages))
+    return page_vectors(
+        model,
+        prompt,
+        [page.pixels for page in pages],
+        checkpoint,
+        out / "vectors",
+        lambda done: progress.advance(task, done),
     )
 
 
