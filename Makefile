@@ -89,7 +89,7 @@ train-tiny: $(VENV)/train.stamp  ## Train colpali-tiny from nothing (hours; goes
 ifeq ($(STAGE),)
 	$(BIN)/python -m colpali_serve.training average $(TRAINED)/after/again $(TRAINED)/after/beside --out $(TRAINED)-mean
 	$(BIN)/python -m colpali_serve.training tune $(TRAINED)-mean --out $(TRAINED)-tuned
-	$(BIN)/python -m colpali_serve.training hush $(TRAINED)-tuned --out $(TRAINED)-ready
+	$(BIN)/python -m colpali_serve.training weigh $(TRAINED)-tuned --out $(TRAINED)-ready
 endif
 
 eval-tiny: $(VENV)/run.stamp  ## Judge a checkpoint on pages it never saw, into training/RESULTS.md: CHECKPOINT=<folder>

@@ -44,7 +44,8 @@ class QueryEmbedding:
     Attributes:
         id: Name of the query, ``query-0001`` and so on, or the file it was read from.
         text: What was looked for; None for a query by page image.
-        embedding: (n_vectors, dim), float16 or float32, unit rows; None where the query failed.
+        embedding: (n_vectors, dim), float16 or float32; unit rows, but of a text as long as each
+            token counts where the checkpoint weighs them. None where the query failed.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this query failed.
     """
 

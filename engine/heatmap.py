@@ -77,7 +77,9 @@ class Heatmapper:
             raise EncodingError("the page has no grid of patches, expected one that is not pooled")
         places = patch_rows(self._loaded, page.token_ids, page.grid)
         text = self._guard.check(asked.text, asked.owner, asked.id)
-        maps = similarities(query.embedding, page.embedding, places)
+        # How much a token counts in a score says nothing of where it finds its like.
+        lengths = np.linalg.norm(query.embedding, axis=1, keepdims=True)
+        maps = similarities(query.embedding / lengths, page.embedding, places)
         return Heatmap(
             query_tokens(self._loaded, text, query.token_ids), over_the_page(maps, page.box)
         )

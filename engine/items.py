@@ -75,8 +75,9 @@ class Encoded:
     """An embedding.
 
     Attributes:
-        embedding: (n_vectors, dim) of the dtype that was asked for, unit rows, no padding rows;
-            for "int8" int8, for "binary" uint8 with eight signs a byte, as in `Compressed`.
+        embedding: (n_vectors, dim) of the dtype that was asked for, no padding rows; unit
+            rows, but of a text as long as its tokens count. For "int8" int8, for "binary" uint8
+            with eight signs a byte, as in `Compressed`.
         grid: Patch columns and rows of an image that was not pooled, else None.
         token_ids: int64 (n_vectors,), the vocabulary's id at each vector's place; None where the
             vectors were pooled.

@@ -23,6 +23,7 @@ from colpali_serve.engine.margins import RULE
 from colpali_serve.engine.pixels import read_in_place
 from colpali_serve.engine.proof import check_report, drop_vocabulary_head, prove
 from colpali_serve.engine.query_forms import QueryForm, query_form
+from colpali_serve.engine.query_weights import QueryWeights, query_weights
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas import ModelLoadError
 
@@ -41,8 +42,9 @@ class LoadedModel:
         device: Where it runs.
         dtype: What it computes in.
         form: The text around each query.
+        weights: How much each of a query's tokens counts.
         cuts_margins: Whether pages are looked at without their margins.
-        fingerprint: Digest of the files, dtype, pooling, query form and margins.
+        fingerprint: Digest of the files, dtype, pooling, query form, weights and margins.
         seconds: How long finding and loading it took.
     """
 
@@ -53,6 +55,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     form: QueryForm
+    weights: QueryWeights
     cuts_margins: bool
     fingerprint: str
     seconds: float
@@ -94,10 +97,12 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         model.set_attn_implementation(BLOCKS)
 
     form = query_form(settings, checkpoint.model_id)
+    weights = query_weights(settings, config, checkpoint.name)
     margins = settings.page_margins or _trained_margins(config, checkpoint.name)
     cuts_margins = margins == "cut"
     # Details that leave a checkpoint as colpali-engine uses it do not change its fingerprint.
     details = [f"margins cut by rule {RULE}"] if cuts_margins else []
+    details += [repr(weights)] if weights else []
     loaded = LoadedModel(
         model=model,
         processor=processor,
@@ -106,6 +111,7 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
         device=device,
         dtype=dtype,
         form=form,
+        weights=weights,
         cuts_margins=cuts_margins,
         fingerprint=checkpoint.fingerprint(
             str(dtype), str(settings.pool_factor), repr(form), *details

@@ -242,7 +242,7 @@ class Pipeline:
             prepared = _prepared(part)
             embeddings = self._device.run(prepared, dtypes, sent.pop() if sent else None)
             return [
-                Encoded(embedding, one.grid, one.token_ids, box=one.box)
+                Encoded(one.weighed(embedding), one.grid, one.token_ids, box=one.box)
                 for embedding, one in zip(embeddings, prepared, strict=True)
             ]
 

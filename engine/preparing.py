@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,14 @@ from colpali_serve.engine.margins import WHOLE, Box, cut, inside_margins
 from colpali_serve.engine.observing import Observer
 from colpali_serve.engine.queries import QueryGuard
 from colpali_serve.engine.settings import EncoderSettings
-from colpali_serve.schemas import ColPaliError, EncodingError, InvalidPageError, InvalidQueryError
+from colpali_serve.engine.tokens import query_tokens
+from colpali_serve.schemas import (
+    ColPaliError,
+    Embedding,
+    EncodingError,
+    InvalidPageError,
+    InvalidQueryError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Prepared:
         grid: Patch columns and rows of an image.
         token_ids: int64 (length,), the vocabulary's id at each place.
         box: The part of an image that the grid covers.
+        weights: float32 (real rows,), how much each token of a text counts; None where all count
+            alike.
     """
 
     tensors: dict[str, Any]
@@ -39,11 +48,18 @@ class Prepared:
     grid: Grid | None = None
     token_ids: NDArray[np.int64] | None = None
     box: Box = WHOLE
+    weights: NDArray[np.float32] | None = None
 
     @property
     def has_image(self) -> bool:
         """Whether it is an image; images and texts never share a forward."""
         return "pixel_values" in self.tensors
+
+    def weighed(self, embedding: Embedding) -> Embedding:
+        """Give rows of unit length the length that their tokens count."""
+        if self.weights is None:
+            return embedding
+        return (embedding * self.weights[:, None]).astype(embedding.dtype)
 
 
 class Preparer:
@@ -75,8 +91,8 @@ class Preparer:
             if isinstance(entry, TextInput):
                 text = self._guard.check(entry.text, entry.owner, entry.id)
                 with self._observer.stage("preprocess"):
-                    tensors = query_batch(self._loaded, [text])
-                return _prepared(tensors)
+                    query = _prepared(query_batch(self._loaded, [text]))
+                    return replace(query, weights=self._weights(text, query.token_ids))
             with self._observer.stage("decode"):
                 image = self._decode(entry)
             with self._observer.stage("preprocess"):
@@ -117,6 +133,14 @@ class Preparer:
                 raise InvalidQueryError(error.message, error.item) from None
             raise
         return image
+
+    def _weights(
+        self, text: str, token_ids: NDArray[np.int64] | None
+    ) -> NDArray[np.float32] | None:
+        if not self._loaded.weights or token_ids is None:
+            return None
+        tokens = query_tokens(self._loaded, text, token_ids)
+        return self._loaded.weights.of([token.spelt for token in tokens])
 
     def _without_margins(self, image: Image.Image) -> tuple[Image.Image, Box]:
         if not self._loaded.cuts_margins:

@@ -69,6 +69,11 @@ class EncoderSettings(Limits):
             where that is known, else what colpali-engine does.
         query_suffix: Text after each query; None as above.
         query_newline: A line break after the suffix; None as above.
+        query_around: How much a token counts that stands around a query's own text, pads for
+            example: the length of its vector, where the text's are 1. None takes what the
+            checkpoint was trained with where it says so, else 1, as colpali-engine does.
+        query_pieces: A token that spells a word with others, n in all, counts n ** -query_pieces;
+            None as above, else 0.
         allow_hosts: Hosts that images may be fetched from, ``example.com``, ``*.example.com`` or
             ``example.com:8443``; ``*`` is any. None of them may lead to an address that is not
             public. Without any, `url` takes data: URIs alone.
@@ -96,6 +101,8 @@ class EncoderSettings(Limits):
     query_prefix: str | None = None
     query_suffix: str | None = None
     query_newline: bool | None = None
+    query_around: float | None = Field(default=None, gt=0, le=1)
+    query_pieces: float | None = Field(default=None, ge=0, le=1)
     allow_hosts: Words = ()
     fetch_timeout_s: float = Field(default=10.0, gt=0)
 

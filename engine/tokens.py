@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,10 +24,12 @@ class Token:
     Attributes:
         text: The piece of the query that it stands for, as typed; else the vocabulary's name.
         kind: What it is.
+        spelt: With how many tokens its word is spelt; 0 for one around the user's text.
     """
 
     text: str
     kind: Kind
+    spelt: int = 0
 
 
 def query_tokens(loaded: LoadedModel, text: str, token_ids: NDArray[np.int64]) -> list[Token]:
@@ -50,15 +54,17 @@ def query_tokens(loaded: LoadedModel, text: str, token_ids: NDArray[np.int64]) -
         # A processor that does more to a text than we know of: still pieces, but not whose.
         pieces = [tokenizer.decode([token]).strip() for token in ids]
         return [
-            Token(name, "special") if token in special else Token(piece or name, "text")
+            Token(name, "special") if token in special else Token(piece or name, "text", 1)
             for token, name, piece in zip(ids, names, pieces, strict=True)
         ]
+    spans: list[tuple[int, int]] = encoded["offset_mapping"]
+    spelt = _spelt(whole, [(max(left, start), min(right, end)) for left, right in spans])
     tokens = []
-    for token, name, (left, right) in zip(ids, names, encoded["offset_mapping"], strict=True):
+    for token, name, (left, right), size in zip(ids, names, spans, spelt, strict=True):
         # A word that the vocabulary does not know is the user's, though its token is special.
-        own = whole[max(left, start) : min(right, end)].strip()
-        if own:
-            tokens.append(Token(own, "text"))
+        if size:
+            own = whole[max(left, start) : min(right, end)].strip()
+            tokens.append(Token(own, "text", size))
         elif token in special:
             tokens.append(Token(name, "special"))
         else:
@@ -82,6 +88,20 @@ def _as_tokenised(loaded: LoadedModel, text: str) -> tuple[str, int]:
         # The template may trim.
         return whole, whole.index(before + inner.rstrip()) + len(before + form.prefix)
     return before + inner, len(before + form.prefix)
+
+
+def _spelt(whole: str, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """With how many tokens the word of each span is spelt; 0 for one that shows nothing.
+
+    A word goes on where there are letters or digits on both sides of where a token begins.
+    """
+    words: list[int] = []
+    for place, (left, right) in enumerate(spans):
+        shows = bool(whole[left:right].strip())
+        goes_on = left > 0 and whole[left - 1 : left + 1].isalnum() and bool(place)
+        words.append(words[-1] if shows and goes_on and words[-1] else (place + 1) * shows)
+    sizes = Counter(words)
+    return [sizes[word] if word else 0 for word in words]
 
 
 def _special_ids(tokenizer: Any) -> set[int]:

@@ -156,6 +156,7 @@ def _facts(loaded: LoadedModel, settings: EncoderSettings) -> Table:
         "an A4 page": f"{len(embedding)} vectors of {embedding.shape[1]}, {columns}x{rows} patches",
         "margins of pages": "cut" if loaded.cuts_margins else "kept",
         "query form": repr(loaded.form),
+        "query weights": repr(loaded.weights) if loaded.weights else "all tokens alike",
         "weights": "none missing, none unexpected, none without values",
         "probe": "all values finite, unit norm, queries the same alone and in a batch",
     }

@@ -84,7 +84,8 @@ class QueryDoc(_WireDoc):
         id: Name of the query; every error about the query carries it.
         text: What to look for.
         image: Encoded image bytes, instead of `text`. Never echoed.
-        embedding: (n_vectors, dim), float16 unless asked otherwise; unit rows, no padding rows.
+        embedding: (n_vectors, dim), float16 unless asked otherwise; no padding rows. Unit rows, but
+            of a text as long as each token counts where the checkpoint weighs them, in (0, 1].
         tags: Free; comes back as it was sent.
         error: ``ErrorClass: message`` where `on_error` is "keep" and this query failed.
     """

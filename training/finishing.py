@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from colpali_serve.training.console import reporting, showing
 from colpali_serve.training.options import (
@@ -54,28 +56,34 @@ def tune(
 
 
 @app.command()
-def hush(
+def weigh(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
-    out: Annotated[Path, typer.Option(help="Folder of what it becomes.")] = ROOM / ".work/hushed",
-    steps: Steps = 320,
-    rate: Rate = 3e-3,
-    asked: Asked = 60_000,
+    out: Annotated[Path, typer.Option(help="Folder of what it becomes.")] = ROOM / ".work/weighed",
+    count: Annotated[int, typer.Option("--pages", help="Real pages to rank.", min=2)] = 600,
     work: Work = ROOM / ".work",
     sources: Sources = ROOM / "sources",
     seed: Seed = 0,
     workers: Workers = 2,
     threads: Threads = 0,
 ) -> None:
-    """Teach queries that are words or phrases to say those and nothing else."""
-    from colpali_serve.training.learning.query_setup import prepare_hushing
+    """Choose how much pads and pieces of words count in a query; the weights stay as they are."""
+    from colpali_serve.training.learning.query_setup import prepare_weighing
+    from colpali_serve.training.model.architecture import save_weighed
 
     with showing() as progress:
         workplace = Workplace(work, sources)
-        husher = prepare_hushing(
-            workplace, progress, checkpoint, out, seed, threads, workers, asked
-        )
-        husher.run(steps, rate, _reporting(progress, "hushing", steps))
-    typer.echo(f"{out.name}: {checkpoint.name} with words and phrases that say nothing else")
+        tried = prepare_weighing(
+            workplace, progress, checkpoint, out, count, seed, threads, workers
+        ).tried()
+    best = max(tried, key=lambda weighed: weighed.mean)
+    save_weighed(checkpoint, best.weights, out)
+    table = Table("around", "pieces", *best.found, "mean")
+    for one in tried:
+        figures = (one.weights.around, one.weights.pieces, *one.found.values(), one.mean)
+        style = "bold" if one is best else None
+        table.add_row(*(f"{figure:.4g}" for figure in figures), style=style)
+    Console().print(table)
+    typer.echo(f"{out.name}: {checkpoint.name}, {best.weights}")
 
 
 def _reporting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,14 @@ def whole(path: Path) -> Iterator[Path]:
         path: What it shall be called; replaced if it is there. Its folder is made.
 
     Yields:
-        Where to write. After an error it is left as it is, and overwritten the next time.
+        Where to write. After an error nothing is left of it.
     """
-    unfinished = path.with_name(f"{path.name}.part")
+    # Two processes may write the same: each has its own, and the last to be done stays.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     unfinished.parent.mkdir(parents=True, exist_ok=True)
-    yield unfinished
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

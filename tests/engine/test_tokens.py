@@ -53,6 +53,22 @@ def test_characters_of_several_tokens_are_shown_whole(load: Load) -> None:
     assert set(pieces) == {"ß", "你"}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_know_with_how_many_others_they_spell_a_word(family: str, load: Load) -> None:
+    tokens = named(load(family), "Total revenue, 2023-24: netto/brutto")
+    words: dict[str, int] = {}
+    spelt = iter(token for token in tokens if token.kind == "text")
+    for token in spelt:
+        # The others of its word follow right behind it.
+        rest = [next(spelt) for _ in range(token.spelt - 1)]
+        assert {one.spelt for one in rest} <= {token.spelt}
+        words["".join(one.text for one in (token, *rest))] = token.spelt
+    assert [word for word in words if word.isalnum()] == [
+        "Total", "revenue", "2023", "24", "netto", "brutto",
+    ]  # fmt: skip
+    assert all(token.spelt == 0 for token in tokens if token.kind != "text")
+
+
 def test_words_that_the_vocabulary_lacks_are_still_the_users() -> None:
     loaded = load_model(EncoderSettings(device="cpu", dtype="float32"))
     tokens = named(loaded, "recover 你 Transcribing")

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from colpali_serve.engine.encoder import Encoded, Encoder, TextInput
+from colpali_serve.engine.loading import load_model
+from colpali_serve.engine.query_weights import QueryWeights
 from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.training import shards
 from colpali_serve.training.cli import app
@@ -249,12 +251,22 @@ def test_queries_are_tuned(
 
 
 @pytest.mark.slow
-def test_words_and_phrases_are_hushed(places: tuple[Path, Path], tmp_path: Path) -> None:
-    bundled, out = ROOT / "checkpoints/colpali-tiny", tmp_path / "hushed"
-    arguments = (str(bundled), "--out", str(out), "--texts", "40", "--steps", "2")
-    said = run(places, "hush", *arguments, "--workers", "1")
-    assert "hushed: colpali-tiny with words and phrases that say nothing else" in said
-    assert only_queries_changed(bundled, out)
+def test_queries_are_weighed(
+    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_setup, "_RUN", 1)
+    bundled, out = ROOT / "checkpoints/colpali-tiny", tmp_path / "weighed"
+    said = run(places, "weigh", str(bundled), "--out", str(out), "--pages", "3", "--workers", "1")
+    chosen = json.loads((out / "config.json").read_text())["query_weights"]
+    assert f"weighed: colpali-tiny, {QueryWeights(**chosen)}" in said
+    # The table has what was tried, all tokens alike first.
+    assert re.search(r"around.*pieces.*mean", said)
+    assert len(re.findall(r"\d\s+│\s+0\.6\s+│", said)) == len(re.findall(r"\d\s+│\s+0\s+│", said))
+    for name, weight in load_file(bundled / "model.safetensors").items():
+        assert torch.equal(load_file(out / "model.safetensors")[name], weight)
+    assert load_model(EncoderSettings(model=str(out), device="cpu")).weights == QueryWeights(
+        **chosen
+    )
 
 
 def only_queries_changed(before: Path, after: Path) -> set[str]:

@@ -110,17 +110,25 @@ class PageQueries:
             for query in self.about(rng, self._texts[page])
         ]
         ids, mask = self.tokens([text for _, text, _ in asked])
-        also = [
-            [bool(said) and row != own and said <= self._said[page]
-             for row, page in enumerate(pages)]
-            for own, _, said in asked
-        ]  # fmt: skip
-        return Batch(
-            pages,
-            ids,
-            mask,
-            torch.tensor([own for own, _, _ in asked]),
-            torch.tensor(also),
+        own = [row for row, _, _ in asked]
+        also = self.said_elsewhere([(pages[row], said) for row, _, said in asked], pages)
+        return Batch(pages, ids, mask, torch.tensor(own), also)
+
+    def said_elsewhere(
+        self, asked: Sequence[tuple[int, set[str]]], pages: Sequence[int] | None = None
+    ) -> Tensor:
+        """Which pages answer a query too, bool (queries, pages).
+
+        Args:
+            asked: of each query the page that it is about, and what a page has to say.
+            pages: their numbers, or all there are.
+        """
+        among = range(len(self)) if pages is None else pages
+        return torch.tensor(
+            [
+                [bool(said) and page != own and said <= self._said[page] for page in among]
+                for own, said in asked
+            ]
         )
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Puts together from what the workplace holds what teaches queries alone."""
+"""Puts together from what the workplace holds what queries alone are taught, or weighed, by."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from colpali_engine.models import ColPali, ColPaliProcessor
 from rich.progress import Progress
 from torch import Tensor
 
+from colpali_serve.engine.loading import load_model
+from colpali_serve.engine.settings import EncoderSettings
 from colpali_serve.schemas.errors import ConfigError
 from colpali_serve.training import shards
 from colpali_serve.training.learning import tuning
-from colpali_serve.training.learning.hushing import Husher
 from colpali_serve.training.learning.naming import NEAREST, Naming
 from colpali_serve.training.learning.page_inputs import spare_directions
 from colpali_serve.training.learning.page_queries import PageQueries
 from colpali_serve.training.learning.page_vectors import page_vectors
 from colpali_serve.training.learning.silence import Silence, silent_vector
 from colpali_serve.training.learning.tuning import QueryTuner
+from colpali_serve.training.learning.weighing import Weighing
 from colpali_serve.training.model import architecture
 from colpali_serve.training.model.spare_directions import Spare
 from colpali_serve.training.pages.seeing import Page
@@ -64,6 +66,8 @@ def prepare_tuning(
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     chosen = _real_pages(workplace, progress, count, seed, workers)
+    if len(chosen) <= tuning.HELD_OUT:
+        raise ConfigError(f"{len(chosen)} pages, expected more than the {tuning.HELD_OUT} held out")
     base, processor = _load(checkpoint)
     prompt = architecture.prompt(processor)
     vectors = _embed(progress, base, prompt, chosen, checkpoint, out)
@@ -87,49 +91,40 @@ def prepare_tuning(
     return QueryTuner(model, processor, vectors, queries, naming, spare, seed, out)
 
 
-def prepare_hushing(
+def prepare_weighing(
     workplace: Workplace,
     progress: Progress,
     checkpoint: Path,
     out: Path,
+    count: int,
     seed: int,
     threads: int,
     workers: int,
-    asked: int,
-) -> Husher:
-    """A husher that knows what all pages have.
+) -> Weighing:
+    """Queries about real pages, and what each of their tokens finds there.
 
     Args:
         workplace: where manuals, text and synonyms are.
         progress: shows what is being made.
-        checkpoint: whose queries learn.
-        out: folder of the checkpoint; if it holds a state, hushing goes on from there.
+        checkpoint: what is weighed.
+        out: folder where the pages' vectors are kept.
+        count: pages of manuals, in runs of neighbours.
         seed: of everything by chance.
         threads: of torch, 0 for its own choice.
         workers: processes that print pages.
-        asked: about how many questions are asked without a page.
     """
     if threads:
         torch.set_num_threads(threads)
-    pages = _printed(workplace, progress, workers)
-    some = random.Random(seed).sample(pages, min(_LOOKED_INTO, len(pages)))
+    chosen = _real_pages(workplace, progress, count, seed, workers)
     base, processor = _load(checkpoint)
-    prompt = architecture.prompt(processor)
-    spare = _look_into(progress, base, prompt, some, seed, out)
-    vectors = _embed(progress, base, prompt, some, checkpoint, out)
-    corpus = workplace.corpus(progress)
-    asker = Asker(corpus, workplace.synonyms(progress))
-    texts = [[word.text for word in page.words] for page in pages]
-    questions = askable(random.Random(seed), corpus, asker, workplace.glosses(), asked)
-    return Husher(
-        base,
-        processor,
-        PageQueries(processor, texts, asker),
-        questions,
-        spare,
-        silent_vector(vectors),
-        seed,
-        out,
+    vectors = _embed(progress, base, architecture.prompt(processor), chosen, checkpoint, out)
+    asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
+    texts = [[word.text for word in page.words] for page in chosen]
+    queries = PageQueries(processor, texts, asker)
+    loaded = load_model(EncoderSettings(model=str(checkpoint), device="cpu", dtype="float32"))
+    task = progress.add_task("ranking pages", total=len(chosen))
+    return Weighing(
+        loaded, queries, texts, vectors, seed, lambda done: progress.advance(task, done)
     )
 
 
@@ -183,14 +178,11 @@ def _look_into(
 def _real_pages(
     workplace: Workplace, progress: Progress, count: int, seed: int, workers: int
 ) -> list[Page]:
-    """Pages of manuals in runs of neighbours, more than are held out."""
+    """Pages of manuals in runs of neighbours."""
     pages = _printed(workplace, progress, workers)
     starts = range(0, len(pages) - _RUN + 1, _RUN)
     some = random.Random(seed).sample(starts, min(count // _RUN, len(starts)))
-    chosen = [pages[start + place] for start in some for place in range(_RUN)]
-    if len(chosen) <= tuning.HELD_OUT:
-        raise ConfigError(f"{len(chosen)} pages, expected more than the {tuning.HELD_OUT} held out")
-    return chosen
+    return [pages[start + place] for start in some for place in range(_RUN)]
 
 
 def _printed(workplace: Workplace, progress: Progress, workers: int) -> list[Page]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from colpali_engine.models import ColPali, ColPaliProcessor
 from transformers import PaliGemmaConfig, PreTrainedTokenizerFast, SiglipImageProcessor
 
 from colpali_serve.engine.machine import choose_dtype
+from colpali_serve.engine.query_weights import QueryWeights
 from colpali_serve.training.pages.seeing import SIDE
 
 PATCH = 16
@@ -105,6 +106,14 @@ def save(model: ColPali, processor: ColPaliProcessor, folder: Path) -> None:
     """Write a checkpoint in bfloat16, as `ColPali.from_pretrained` reads it."""
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def save_weighed(checkpoint: Path, weights: QueryWeights, folder: Path) -> None:
+    """Write a checkpoint once more, that says how much the tokens of queries count."""
+    model, processor = load(checkpoint)
+    # Not transformers' own, either.
+    model.config.query_weights = asdict(weights)
+    save(model, processor, folder)
 
 
 def load(folder: Path) -> tuple[ColPali, ColPaliProcessor]:
