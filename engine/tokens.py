@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -58,13 +59,14 @@ def query_tokens(loaded: LoadedModel, text: str, token_ids: NDArray[np.int64]) -
             for token, name, piece in zip(ids, names, pieces, strict=True)
         ]
     spans: list[tuple[int, int]] = encoded["offset_mapping"]
-    spelt = _spelt(whole, [(max(left, start), min(right, end)) for left, right in spans])
+    inside = [(max(left, start), min(right, end)) for left, right in spans]
+    own = [whole[left:right].strip() for left, right in inside]
+    spelt = _spelt(whole, inside)
     tokens = []
-    for token, name, (left, right), size in zip(ids, names, spans, spelt, strict=True):
+    for token, name, (left, right), piece, size in zip(ids, names, spans, own, spelt, strict=True):
         # A word that the vocabulary does not know is the user's, though its token is special.
-        if size:
-            own = whole[max(left, start) : min(right, end)].strip()
-            tokens.append(Token(own, "text", size))
+        if piece:
+            tokens.append(Token(piece, "text", size))
         elif token in special:
             tokens.append(Token(name, "special"))
         else:
@@ -96,14 +98,20 @@ def _spelt(whole: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     A word goes on where there are letters or digits on both sides of where a token begins.
     """
     words: list[int] = []
-    for place, (left, right) in enumerate(spans):
-        shows = bool(whole[left:right].strip())
-        goes_on = left > 0 and whole[left - 1 : left + 1].isalnum() and bool(place)
-        words.append(words[-1] if shows and goes_on and words[-1] else (place + 1) * shows)
+    word = 0
+    for number, (left, right) in enumerate(spans, 1):
+        if not whole[left:right].strip():
+            word = 0
+        elif not (word and left and whole[left - 1 : left + 1].isalnum()):
+            word = number
+        words.append(word)
     sizes = Counter(words)
     return [sizes[word] if word else 0 for word in words]
 
 
-def _special_ids(tokenizer: Any) -> set[int]:
+# PaliGemma adds a thousand tokens, and a query that is weighed is named each time.
+@lru_cache(maxsize=8)
+def _special_ids(tokenizer: Any) -> frozenset[int]:
     added = tokenizer.added_tokens_decoder.items()
-    return {*tokenizer.all_special_ids, *(token for token, content in added if content.special)}
+    special = (token for token, content in added if content.special)
+    return frozenset((*tokenizer.all_special_ids, *special))

@@ -12,16 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from colpali_serve.training.console import reporting, showing
-from colpali_serve.training.options import (
-    Asked,
-    Rate,
-    Seed,
-    Sources,
-    Steps,
-    Threads,
-    Work,
-    Workers,
-)
+from colpali_serve.training.options import Seed, Sources, Threads, Work, Workers
 from colpali_serve.training.workplace import ROOM, Workplace
 
 app = typer.Typer()
@@ -32,9 +23,9 @@ def tune(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the trained checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of the tuned one.")] = ROOM / ".work/tuned",
     count: Annotated[int, typer.Option("--pages", help="Real pages to rank.")] = 2000,
-    steps: Steps = 1500,
-    rate: Rate = 3e-3,
-    asked: Asked = 60_000,
+    steps: Annotated[int, typer.Option(help="Batches of queries.", min=1)] = 1500,
+    rate: Annotated[float, typer.Option(help="Learning rate at first.")] = 3e-3,
+    asked: Annotated[int, typer.Option("--texts", help="Questions without a page.")] = 60_000,
     work: Work = ROOM / ".work",
     sources: Sources = ROOM / "sources",
     seed: Seed = 0,

@@ -104,32 +104,35 @@ class PageQueries:
             near = range(start, min(start + neighbours, among.stop))
             pages += [page for page in near if page not in pages]
         pages = pages[:count]
+        asked, answer, also = self.asked(rng, pages)
+        ids, mask = self.tokens([text for text, _ in asked])
+        return Batch(pages, ids, mask, answer, also)
+
+    def asked(
+        self, rng: random.Random, pages: Sequence[int]
+    ) -> tuple[list[tuple[str, set[str]]], Tensor, Tensor]:
+        """Queries about each of some pages, and who answers them.
+
+        Args:
+            rng: where the choices come from.
+            pages: their numbers.
+
+        Returns:
+            The queries as :meth:`about` has them; which of `pages` each is about, int64 (queries,);
+            and others that answer it too, bool (queries, pages).
+        """
         asked = [
             (row, *query)
             for row, page in enumerate(pages)
             for query in self.about(rng, self._texts[page])
         ]
-        ids, mask = self.tokens([text for _, text, _ in asked])
-        own = [row for row, _, _ in asked]
-        also = self.said_elsewhere([(pages[row], said) for row, _, said in asked], pages)
-        return Batch(pages, ids, mask, torch.tensor(own), also)
-
-    def said_elsewhere(
-        self, asked: Sequence[tuple[int, set[str]]], pages: Sequence[int] | None = None
-    ) -> Tensor:
-        """Which pages answer a query too, bool (queries, pages).
-
-        Args:
-            asked: of each query the page that it is about, and what a page has to say.
-            pages: their numbers, or all there are.
-        """
-        among = range(len(self)) if pages is None else pages
-        return torch.tensor(
-            [
-                [bool(said) and page != own and said <= self._said[page] for page in among]
-                for own, said in asked
-            ]
-        )
+        also = [
+            [bool(said) and row != own and said <= self._said[page]
+             for row, page in enumerate(pages)]
+            for own, _, said in asked
+        ]  # fmt: skip
+        answer = torch.tensor([own for own, _, _ in asked])
+        return [(text, said) for _, text, said in asked], answer, torch.tensor(also)
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Queries as the model reads them: ids int64 and mask bool, both (queries, length)."""

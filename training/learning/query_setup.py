@@ -73,8 +73,7 @@ def prepare_tuning(
     vectors = _embed(progress, base, prompt, chosen, checkpoint, out)
     corpus = workplace.corpus(progress)
     asker = Asker(corpus, workplace.synonyms(progress))
-    texts = [[word.text for word in page.words] for page in chosen]
-    queries = PageQueries(processor, texts, asker)
+    queries = _page_queries(processor, chosen, asker)
     questions = askable(random.Random(seed), corpus, asker, workplace.glosses(), asked)
     words = telling(workplace.printed_texts(progress))
     near = nearest(
@@ -119,13 +118,10 @@ def prepare_weighing(
     base, processor = _load(checkpoint)
     vectors = _embed(progress, base, architecture.prompt(processor), chosen, checkpoint, out)
     asker = Asker(workplace.corpus(progress), workplace.synonyms(progress))
-    texts = [[word.text for word in page.words] for page in chosen]
-    queries = PageQueries(processor, texts, asker)
+    queries = _page_queries(processor, chosen, asker)
     loaded = load_model(EncoderSettings(model=str(checkpoint), device="cpu", dtype="float32"))
     task = progress.add_task("ranking pages", total=len(chosen))
-    return Weighing(
-        loaded, queries, texts, vectors, seed, lambda done: progress.advance(task, done)
-    )
+    return Weighing(loaded, queries, vectors, seed, lambda done: progress.advance(task, done))
 
 
 def _load(checkpoint: Path) -> tuple[ColPali, ColPaliProcessor]:
@@ -133,6 +129,10 @@ def _load(checkpoint: Path) -> tuple[ColPali, ColPaliProcessor]:
     model, processor = architecture.load(checkpoint)
     dtype = architecture.learning_dtype(torch.device("cpu"))
     return architecture.computing(model, dtype), processor
+
+
+def _page_queries(processor: ColPaliProcessor, pages: Sequence[Page], asker: Asker) -> PageQueries:
+    return PageQueries(processor, [[word.text for word in page.words] for page in pages], asker)
 
 
 def _embed(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +51,7 @@ class Weighing:
     Args:
         loaded: embeds the queries, as the service does.
         queries: makes them.
-        texts: the words of each page.
-        vectors: bfloat16 (pages, vectors, dim), the same pages.
+        vectors: bfloat16 (pages, vectors, dim), the pages that they are about.
         seed: of the queries.
         done: called with a number of pages whenever they were looked through.
     """
@@ -61,21 +60,13 @@ class Weighing:
         self,
         loaded: LoadedModel,
         queries: PageQueries,
-        texts: Sequence[Sequence[str]],
         vectors: Tensor,
         seed: int,
         done: Callable[[int], None],
     ) -> None:
-        rng = random.Random(seed)
-        asked = [
-            (page, query, said)
-            for page, text in enumerate(texts)
-            for query, said in queries.about(rng, text)
-        ]
-        self._answers = torch.tensor([page for page, _, _ in asked])
-        self._kinds = np.array([kind_of(said) for _, _, said in asked])
-        self._also = queries.said_elsewhere([(page, said) for page, _, said in asked])
-        found = [_tokens(loaded, query) for _, query, _ in asked]
+        asked, self._answers, self._also = queries.asked(random.Random(seed), range(len(queries)))
+        self._kinds = np.array([kind_of(said) for _, said in asked])
+        found = [_tokens(loaded, query) for query, _ in asked]
         self._spelt = [spelt for _, some in found for spelt in some]
         self._owner = torch.tensor([number for number, (_, some) in enumerate(found) for _ in some])
         tokens = torch.cat([rows for rows, _ in found])

@@ -77,7 +77,7 @@ def weighing() -> tuple[Weighing, list[int]]:
     asking = Asking(processor, texts(), Asker(materials.documents(), {}))
     looked: list[int] = []
     loaded = load_model(settings(QueryWeights()))
-    return Weighing(loaded, asking, texts(), vectors(), 0, looked.append), looked
+    return Weighing(loaded, asking, vectors(), 0, looked.append), looked
 
 
 def expected(weights: QueryWeights) -> dict[str, float]:
