@@ -46,9 +46,12 @@ __attribute__((target("avx512f,avx512vnni"))) int64_t peak_avx512_int8(int64_t t
 
 #define TILES __attribute__((target("amx-tile,amx-bf16,amx-int8")))
 static TILES void configure(void) {
-    uint8_t config[64] __attribute__((aligned(64))) = {1};
-    for (int tile = 0; tile < 8; tile++) config[16 + 2 * tile] = 64, config[48 + tile] = 16;
-    _tile_loadconfig(config);
+    struct {
+        uint8_t bytes[64];
+    } config = {{1}};
+    for (int tile = 0; tile < 8; tile++)
+        config.bytes[16 + 2 * tile] = 64, config.bytes[48 + tile] = 16;
+    __asm__ volatile("ldtilecfg %0" : : "m"(config)); /* see engine/maxsim/kernel/tiles.h */
 }
 
 /* Only after the kernel has asked the system for the tiles. */

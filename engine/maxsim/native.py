@@ -9,6 +9,7 @@ from enum import IntEnum
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,11 @@ _log = logging.getLogger("colpali_serve.engine.maxsim")
 _PACKED = {Arithmetic.BFLOAT16: Form.BFLOAT16, Arithmetic.INT8: Form.UINT8}
 _WIDTHS = {Arithmetic.BFLOAT16: 32, Arithmetic.INT8: 64}
 """Values to which the kernel pads a row's width."""
-_STORED = {Form.BFLOAT16: np.uint16, Form.UINT8: np.uint8}
+_CACHE_LINE = 64
+_STORED: dict[Form, np.dtype[Any]] = {
+    Form.BFLOAT16: np.dtype(np.uint16),
+    Form.UINT8: np.dtype(np.uint8),
+}
 
 
 class Instructions(IntEnum):
@@ -83,7 +88,7 @@ class Kernel:
     def pack(self, rows: Rows, arithmetic: Arithmetic) -> Rows:
         """Return rows in the form of an arithmetic; their width must need no padding."""
         form = _PACKED[arithmetic]
-        packed = np.empty((rows.n_vectors, rows.dim), _STORED[form])
+        packed = _aligned(rows.n_vectors, rows.dim, _STORED[form])
         status = self._pack(
             rows.values.ctypes.data,
             int(rows.form),
@@ -94,6 +99,14 @@ class Kernel:
         )
         assert status == 0, f"a {rows.form.name} page cannot be packed for {arithmetic.name}"
         return Rows(packed, form, rows.n_vectors, rows.dim, rows.scale)
+
+
+def _aligned(n_vectors: int, dim: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Room for rows of whole cache lines: a tile would load each from two, if they lay across."""
+    size = n_vectors * dim * dtype.itemsize
+    room = np.empty(size + _CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    return room[start : start + size].view(dtype).reshape(n_vectors, dim)
 
 
 @cache
@@ -150,7 +163,7 @@ class NativeBackend:
         form = _PACKED.get(arithmetic)
         if form is None or rows.form in (form, Form.BINARY) or rows.dim % _WIDTHS[arithmetic]:
             return rows
-        if np.dtype(_STORED[form]).itemsize > rows.values.dtype.itemsize:
+        if _STORED[form].itemsize > rows.values.dtype.itemsize:
             return rows
         return self._kernel.pack(rows, arithmetic)
 

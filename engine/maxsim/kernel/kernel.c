@@ -15,8 +15,6 @@
 #include "unpack.h"
 
 #define EXPORTED __attribute__((visibility("default")))
-#define CHUNK_ROWS 480 /* a multiple of every block */
-#define CHUNK_BYTES (256 * 1024)
 
 #ifdef MAXSIM_X86
 #include <pthread.h>
@@ -25,17 +23,22 @@
 #include "tiles.h"
 #include "vectors.h"
 
+/* What stays in the second level of cache, and in the first: tiles read rows so fast that the
+ * second would hold them up. */
+#define FAR (256 * 1024)
+#define NEAR (24 * 1024)
+
 static struct engine engine_for(int instructions, int arithmetic) {
     static const struct engine engines[USE_COUNT][ARITHMETIC_COUNT] = {
-        [USE_AVX2] = {[ARITHMETIC_FLOAT32] = {AVX2_BLOCK, rowmax_float32_avx2}},
-        [USE_AVX512] = {{AVX512_BLOCK, rowmax_float32_avx512},
-                        {AVX512_BLOCK, rowmax_bfloat16_avx512},
-                        {AVX512_BLOCK, rowmax_int8_avx512}},
-        [USE_AMX] = {{AVX512_BLOCK, rowmax_float32_avx512},
-                     {AMX_BLOCK, rowmax_bfloat16_amx},
-                     {AMX_BLOCK, rowmax_int8_amx}},
+        [USE_AVX2] = {[ARITHMETIC_FLOAT32] = {AVX2_BLOCK, FAR, rowmax_float32_avx2}},
+        [USE_AVX512] = {{AVX512_BLOCK, FAR, rowmax_float32_avx512},
+                        {AVX512_BLOCK, FAR, rowmax_bfloat16_avx512},
+                        {AVX512_BLOCK, FAR, rowmax_int8_avx512}},
+        [USE_AMX] = {{AVX512_BLOCK, FAR, rowmax_float32_avx512},
+                     {AMX_BLOCK, NEAR, rowmax_bfloat16_amx},
+                     {AMX_BLOCK, NEAR, rowmax_int8_amx}},
     };
-    struct engine none = {0, NULL};
+    struct engine none = {0, 0, NULL};
     if (instructions < 0 || instructions >= USE_COUNT || arithmetic < 0 ||
         arithmetic >= ARITHMETIC_COUNT || !has_instructions(instructions, arithmetic))
         return none;

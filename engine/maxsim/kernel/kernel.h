@@ -52,14 +52,16 @@ struct job {
 /* Largest dot product of each query vector with `n` page rows, and with what `best` holds already.
  *
  * rows: `n` rows, `stride` bytes apart; n is at least the `block` of the instructions.
+ * next: rows that come after these, to be fetched meanwhile where that pays; may be NULL.
  * tiles: query tiles; a tile is `steps` times LANES words of 32 bits: one float, two bfloat16 or
  *     four int8 of a vector's width at a time, for each of the tile's vectors.
  * best: (tiles * LANES) float or int32. */
-typedef void rowmax_function(const char *rows, int64_t stride, int64_t n, const char *tiles,
-                             int64_t steps, int64_t n_tiles, void *best);
+typedef void rowmax_function(const char *rows, int64_t stride, int64_t n, const char *next,
+                             const char *tiles, int64_t steps, int64_t n_tiles, void *best);
 
 struct engine {
-    int64_t block; /* rows that are taken at a time */
+    int64_t block;       /* rows that are taken at a time */
+    int64_t chunk_bytes; /* of rows that all query vectors see before the next rows */
     rowmax_function *rowmax;
 };
 

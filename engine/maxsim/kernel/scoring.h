@@ -11,6 +11,8 @@
 #include "unpack.h"
 
 #define MAX_THREADS 256
+#define LEAST_CHUNK_ROWS 96 /* a multiple of every block */
+#define MOST_CHUNK_ROWS 480
 
 struct work {
     const struct job *job;
@@ -84,6 +86,23 @@ static void pack_queries(struct work *work) {
     }
 }
 
+/* Whether a page's rows are used where they lie. */
+static int is_ready(const struct work *work, int64_t page) {
+    const struct job *job = work->job;
+    return job->forms[page] == native_form(job->arithmetic) &&
+           job->lengths[page] >= work->engine.block;
+}
+
+/* Rows to fetch while those of a page before `row` are multiplied; NULL if there are none. */
+static const char *rows_ahead(const struct work *work, int64_t page, int64_t row) {
+    const struct job *job = work->job;
+    if (row < job->lengths[page])
+        return (const char *)job->pages[page] + row * row_bytes(job->arithmetic, job->dim);
+    /* With several threads another may take it: then this one's is not far behind. */
+    page = __atomic_load_n(&work->next_page, __ATOMIC_RELAXED);
+    return page < job->n_pages && is_ready(work, page) ? job->pages[page] : NULL;
+}
+
 /* Largest products of one page, whatever its form. */
 static void best_of_page(const struct work *work, int64_t page, char *scratch, void *best) {
     const struct job *job = work->job;
@@ -91,11 +110,12 @@ static void best_of_page(const struct work *work, int64_t page, char *scratch, v
     const int64_t stride = row_bytes(job->arithmetic, job->dim);
     const int form = job->forms[page];
     const int64_t stored = stored_row_bytes(form, job->dim);
-    const int ready = form == native_form(job->arithmetic) && length >= block;
+    const int ready = is_ready(work, page);
     for (int64_t start = 0; start < length; start += work->chunk_rows) {
         int64_t n = length - start < work->chunk_rows ? length - start : work->chunk_rows;
-        const char *rows = (const char *)job->pages[page] + start * stored;
+        const char *rows = (const char *)job->pages[page] + start * stored, *next = NULL;
         if (ready) {
+            next = rows_ahead(work, page, start + n);
             if (n < block) {
                 rows -= (block - n) * stored;
                 n = block;
@@ -106,7 +126,7 @@ static void best_of_page(const struct work *work, int64_t page, char *scratch, v
                 memcpy(scratch + n * stride, scratch + (n - 1) * stride, (size_t)stride);
             rows = scratch;
         }
-        work->engine.rowmax(rows, stride, n, work->tiles, work->steps, work->n_tiles, best);
+        work->engine.rowmax(rows, stride, n, next, work->tiles, work->steps, work->n_tiles, best);
     }
 }
 
@@ -166,9 +186,9 @@ static int score_all(const struct job *job, struct engine engine) {
     work.n_vectors = job->query_starts[job->n_queries];
     work.n_tiles = (work.n_vectors + LANES - 1) / LANES;
     work.steps = row / 4;
-    work.chunk_rows = CHUNK_BYTES / row / 96 * 96; /* a multiple of every block */
-    if (work.chunk_rows < 96) work.chunk_rows = 96;
-    if (work.chunk_rows > CHUNK_ROWS) work.chunk_rows = CHUNK_ROWS;
+    work.chunk_rows = engine.chunk_bytes / row / LEAST_CHUNK_ROWS * LEAST_CHUNK_ROWS;
+    if (work.chunk_rows < LEAST_CHUNK_ROWS) work.chunk_rows = LEAST_CHUNK_ROWS;
+    if (work.chunk_rows > MOST_CHUNK_ROWS) work.chunk_rows = MOST_CHUNK_ROWS;
     work.tiles = aligned_bytes(work.n_tiles * work.steps * 4 * LANES);
     work.token_scales = aligned_bytes(4 * work.n_vectors);
     work.token_offsets = aligned_bytes(4 * work.n_vectors);

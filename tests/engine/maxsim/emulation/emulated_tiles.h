@@ -82,7 +82,29 @@ static inline void emulated_products(int sums, int page, int query, int whole) {
             }
 }
 
-#define TILE_CONFIGURE(config) emulated_configure(config)
+#define EMULATED_REGISTER(VECTOR, VALUE, LOAD, LARGER, STORE)                                      \
+    typedef struct {                                                                               \
+        VALUE lanes[16];                                                                           \
+    } VECTOR;                                                                                      \
+    static inline VECTOR LOAD(const VALUE *place) {                                                \
+        VECTOR vector;                                                                             \
+        if ((uintptr_t)place % 64 != 0) abort();                                                   \
+        memcpy(vector.lanes, place, sizeof vector.lanes);                                          \
+        return vector;                                                                             \
+    }                                                                                              \
+    static inline VECTOR LARGER(VECTOR a, VECTOR b) {                                              \
+        for (int i = 0; i < 16; i++) a.lanes[i] = a.lanes[i] > b.lanes[i] ? a.lanes[i] : b.lanes[i]; \
+        return a;                                                                                  \
+    }                                                                                              \
+    static inline void STORE(VALUE *place, VECTOR vector) {                                        \
+        memcpy(place, vector.lanes, sizeof vector.lanes);                                          \
+    }
+
+EMULATED_REGISTER(FLOATS, float, LOAD_FLOATS, LARGER_FLOATS, STORE_FLOATS)
+EMULATED_REGISTER(INTEGERS, int32_t, LOAD_INTEGERS, LARGER_INTEGERS, STORE_INTEGERS)
+
+#define TILE_CONFIGURE(config) emulated_configure(&(config))
+#define TILE_STORES_DONE() (void)0
 #define TILE_RELEASE() emulated_release()
 #define TILE_ZERO(tile) emulated_zero(tile)
 #define TILE_LOAD(tile, place, stride) emulated_load(tile, place, stride)
