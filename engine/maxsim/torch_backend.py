@@ -18,6 +18,9 @@ _STEP = 64
 """Lengths of pages that are scored together are rounded up to this many vectors."""
 _CACHED_BYTES = 4 * 1024**2
 """Similarities in flight on a CPU: more would leave its cache before their maximum is taken."""
+_COLUMNS = 16
+"""Query vectors are filled up to a multiple of these with zeros, whose maxima nobody reads: 25 take a
+quarter less time then."""
 _TYPES = {Arithmetic.FLOAT32: torch.float32, Arithmetic.BFLOAT16: torch.bfloat16}
 
 
@@ -82,17 +85,22 @@ class TorchBackend:
         """Return float32 (n_queries, n_pages)."""
         dtype = _TYPES[arithmetic]
         vectors = torch.from_numpy(np.concatenate(queries))
-        columns = vectors.to(self._device, dtype).t().contiguous()
-        best = torch.empty(sum(len(indices) for indices, _ in prepared), len(vectors))
+        width = -(-len(vectors) // _COLUMNS) * _COLUMNS
+        columns = torch.zeros(vectors.shape[1], width, dtype=dtype, device=self._device)
+        columns[:, : len(vectors)] = vectors.t()
+        best = torch.empty(sum(len(indices) for indices, _ in prepared), width)
         for indices, pages in prepared:
             count, length, _ = pages.shape
-            size = max(1, self._block_bytes // (length * columns.shape[1] * dtype.itemsize))
+            size = min(count, max(1, self._block_bytes // (length * width * dtype.itemsize)))
+            # Of its own for every call: several may run at once.
+            products = torch.empty(size, length, width, dtype=dtype, device=self._device)
             for start in range(0, count, size):
                 part = pages[start : start + size]
-                found = _column_maxima(torch.bmm(part, columns.expand(len(part), -1, -1)))
-                best[indices[start : start + size]] = found.float().cpu()
+                block = products[: len(part)]
+                torch.bmm(part, columns.expand(len(part), -1, -1), out=block)
+                best[indices[start : start + size]] = _column_maxima(block).float().cpu()
         starts = np.cumsum([0, *(len(query) for query in queries[:-1])])
-        sums = np.add.reduceat(best.numpy(), starts, axis=1, dtype=np.float64)
+        sums = np.add.reduceat(best.numpy()[:, : len(vectors)], starts, axis=1, dtype=np.float64)
         return np.ascontiguousarray(sums.T, np.float32)
 
     def _stacked(self, pages: Sequence[Rows], arithmetic: Arithmetic) -> torch.Tensor:
