@@ -19,8 +19,8 @@ _STEP = 64
 _CACHED_BYTES = 4 * 1024**2
 """Similarities in flight on a CPU: more would leave its cache before their maximum is taken."""
 _COLUMNS = 16
-"""Query vectors are filled up to a multiple of these with zeros, whose maxima nobody reads: 25 take a
-quarter less time then."""
+"""Query vectors are filled up to a multiple of these with zeros, whose maxima nobody reads: a query
+of 25 takes a quarter less time then."""
 _TYPES = {Arithmetic.FLOAT32: torch.float32, Arithmetic.BFLOAT16: torch.bfloat16}
 
 
