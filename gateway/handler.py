@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import closing
 from typing import Any
 
 from jina.excepts import InternalNetworkError
@@ -16,8 +17,10 @@ from colpali_serve.gateway.internals import (
     RequestHandler,
     ResultHandler,
     bound_endpoints,
+    end_of_stream,
     executor_names,
     share_graph,
+    stream_terms,
     wrap_handlers,
 )
 from colpali_serve.gateway.keys import Keys
@@ -40,6 +43,7 @@ from colpali_serve.gateway.redaction import (
 from colpali_serve.gateway.routing import RoutingTable, check_parameters, check_routes
 from colpali_serve.gateway.sealed import keep_sealed, open_head
 from colpali_serve.gateway.settings import GatewaySettings
+from colpali_serve.gateway.turns import END, Turns
 from colpali_serve.schemas import EMBED_IMAGES, EMBED_QUERIES, ColPaliError, InvalidInputError
 
 
@@ -108,6 +112,8 @@ class GuardedRequestHandler(DiscreetRequestHandler):
 
     def _guard_request(self, inner: RequestHandler) -> RequestHandler:
         def handle(request: Any, return_type: Any) -> tuple[Any, Any]:
+            if request is END:
+                return _done(end_of_stream()), None
             try:
                 open_head(request)
             except ColPaliError as error:
@@ -203,7 +209,7 @@ class GuardedRequestHandler(DiscreetRequestHandler):
         Jina lets requests run on whose caller has gone, and Executors work for nobody.
 
         Args:
-            request_iterator: The requests.
+            request_iterator: The requests, asynchronous.
             context: gRPC's context.
             args: What Jina passes on.
             kwargs: What Jina passes on.
@@ -211,9 +217,11 @@ class GuardedRequestHandler(DiscreetRequestHandler):
         Yields:
             The responses.
         """
-        with called_off_at_the_end():
-            async for response in super().stream(request_iterator, context, *args, **kwargs):
+        turns = Turns(request_iterator, *stream_terms(self.streamer, context))
+        with called_off_at_the_end(), closing(turns):
+            async for response in super().stream(turns.taken(), context, *args, **kwargs):
                 yield response
+                turns.answered()
 
     # Jina serves the stream by this name, too.
     Call = stream

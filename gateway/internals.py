@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jina
@@ -45,6 +46,10 @@ def wrap_handlers(
     inner = getattr(streamer, "_streamer", None)
     if not isinstance(inner, RequestStreamer):
         raise _unexpected("GatewayStreamer._streamer is no RequestStreamer")
+    if not isinstance(getattr(inner, "_prefetch", None), int):
+        raise _unexpected("RequestStreamer._prefetch is no number")
+    if not isinstance(getattr(RequestStreamer, "_EndOfStreaming", None), type):
+        raise _unexpected("RequestStreamer._EndOfStreaming is no class")
     for name, expected in (
         ("_request_handler", ["request", "return_type"]),
         ("_result_handler", ["result"]),
@@ -54,6 +59,29 @@ def wrap_handlers(
             raise _unexpected(f"RequestStreamer.{name} is no function of {', '.join(expected)}")
     inner._request_handler = wrap_request(inner._request_handler)
     inner._result_handler = wrap_result(inner._result_handler)
+
+
+def stream_terms(streamer: Any, context: Any) -> tuple[int, bool]:
+    """Return how many requests of a stream Jina lets in at once, and whether it answers in order.
+
+    Args:
+        streamer: The `GatewayStreamer` of a gateway, with its handlers wrapped.
+        context: Of gRPC; its metadata are where Jina's client says what it wants.
+    """
+    most, ordered = streamer._streamer._prefetch, False
+    for key, value in (context.invocation_metadata() or ()) if context is not None else ():
+        if key == "__results_in_order__":
+            ordered = value == "true"
+        elif key == "__prefetch__":
+            # As Jina does: what is no number is passed over, and 0 is the Flow's own.
+            with suppress(ValueError):
+                most = int(value) or most
+    return most, ordered
+
+
+def end_of_stream() -> Any:
+    """Return what Jina takes, as the result of a request, for the end of an ordered stream."""
+    return RequestStreamer._EndOfStreaming()
 
 
 def share_graph(streamer: Any) -> None:

@@ -11,6 +11,8 @@ from jina.types.request.data import DataRequest
 from colpali_serve.schemas import QueryDoc
 from tests.flows.processes import HOST
 
+DEADLINE_S = 60
+"""Whoever is not answered at all fails instead of waiting for it."""
 GATEWAY = """
 jtype: Flow
 version: '1'
@@ -53,4 +55,4 @@ def call(client: Client, requests: Iterable[DataRequest], ordered: bool = False)
     metadata = [("__results_in_order__", "true")] if ordered else []
     with channel(client) as open_channel:
         stub = jina_pb2_grpc.JinaRPCStub(open_channel)
-        return list(stub.Call(iter(requests), metadata=metadata))
+        return list(stub.Call(iter(requests), metadata=metadata, timeout=DEADLINE_S))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from docarray import DocList
@@ -58,6 +59,25 @@ def test_a_refused_request_leaves_its_stream_alone(client, ordered):
     )
     if ordered:
         assert list(names) == [r.header.request_id for r in sent]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_stream_ends_whose_last_answer_came_before_its_end(client, ordered):
+    answered = threading.Semaphore(0)
+
+    def requests():
+        for endpoint in ("/embed_queries", "/nope", "/embed_queries"):
+            yield request(endpoint, QueryDoc(text="fine"))
+            assert answered.acquire(timeout=30)
+
+    metadata = [("__results_in_order__", str(ordered).lower())]
+    with channel(client) as open_channel:
+        stub = jina_pb2_grpc.JinaRPCStub(open_channel)
+        received = []
+        for response in stub.Call(requests(), metadata=metadata, timeout=30):
+            received.append(response)
+            answered.release()
+    assert len(received) == 3
 
 
 @pytest.mark.parametrize("ordered", [True, False])

@@ -12,6 +12,7 @@ from colpali_serve.gateway.internals import (
     bound_endpoints,
     executor_names,
     share_graph,
+    stream_terms,
     wrap_handlers,
 )
 from colpali_serve.schemas import ConfigError
@@ -29,8 +30,10 @@ def carry_with_more(request, return_type, deadline):
     return request, None
 
 
-def streamer(request_handler=carry, result_handler=count):
-    inner = RequestStreamer(request_handler=request_handler, result_handler=result_handler)
+def streamer(request_handler=carry, result_handler=count, prefetch=32):
+    inner = RequestStreamer(
+        request_handler=request_handler, result_handler=result_handler, prefetch=prefetch
+    )
     return SimpleNamespace(_streamer=inner)
 
 
@@ -46,6 +49,33 @@ def test_handlers_are_wrapped():
 
 
 @pytest.mark.parametrize(
+    ("metadata", "terms"),
+    [
+        ((), (32, False)),
+        (None, (32, False)),
+        ((("__results_in_order__", "true"), ("other", "1")), (32, True)),
+        ((("__results_in_order__", "false"), ("__prefetch__", "7")), (7, False)),
+        ((("__prefetch__", "0"),), (32, False)),
+        ((("__prefetch__", "seven"),), (32, False)),
+        ((("__prefetch__", "-1"),), (-1, False)),
+    ],
+)
+def test_a_stream_s_terms_are_what_jina_makes_of_its_metadata(metadata, terms):
+    context = SimpleNamespace(invocation_metadata=lambda: metadata)
+    assert stream_terms(streamer(), context) == terms
+
+
+def test_a_stream_without_a_context_has_the_flow_s_terms():
+    assert stream_terms(streamer(prefetch=5), None) == (5, False)
+
+
+def test_another_jina_without_an_end_of_streams_is_refused(monkeypatch):
+    monkeypatch.delattr(RequestStreamer, "_EndOfStreaming")
+    with pytest.raises(ConfigError, match=r"RequestStreamer\._EndOfStreaming"):
+        wrap_handlers(streamer(), lambda inner: inner, lambda inner: inner)
+
+
+@pytest.mark.parametrize(
     ("given", "named"),
     [
         (SimpleNamespace(), "GatewayStreamer._streamer"),
@@ -53,6 +83,7 @@ def test_handlers_are_wrapped():
         (streamer(request_handler=carry_with_more), "RequestStreamer._request_handler"),
         (streamer(result_handler=carry), "RequestStreamer._result_handler"),
         (streamer(result_handler=None), "RequestStreamer._result_handler"),
+        (streamer(prefetch=None), "RequestStreamer._prefetch"),
     ],
 )
 def test_another_jina_is_refused(given, named):
