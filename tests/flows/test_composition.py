@@ -81,7 +81,8 @@ def test_scores_are_those_of_the_embeddings(client, pages, queries):
         [late_interaction(query.embedding, page.embedding) for page in doc.pages]
         for query in doc.queries
     ]
-    np.testing.assert_allclose(doc.scores, expected, rtol=1e-5)
+    # float16 pages are scored in bfloat16 where the processor multiplies that.
+    np.testing.assert_allclose(doc.scores, expected, rtol=0.005 / 20)
     np.testing.assert_array_equal(doc.ranking, np.argsort(-np.array(expected), kind="stable"))
     assert [page.tags["number"] for page in doc.pages] == [0, 1, 2]
     assert [page.tags["n_vectors"] for page in doc.pages] == [len(p.embedding) for p in doc.pages]
