@@ -84,13 +84,15 @@ def bare_loop(settings: EncoderSettings, probe: Sequence[bytes]) -> Any:
     Decode, process, forward, one batch after the other, all cores for each step.
     """
     loaded = load_model(settings)
+    # Its own, not the one of which `engine.pixels` has made a faster one.
+    processor = type(loaded.processor).from_pretrained(str(loaded.checkpoint.folder))
     if loaded.device.type == "cpu":
         torch.set_num_threads(usable_cores())
 
     def run(pages: Sequence[bytes], size: int) -> None:
         for start in range(0, len(pages), size):
             images = [Image.open(io.BytesIO(p)).convert("RGB") for p in pages[start : start + size]]
-            batch = loaded.processor.process_images(images).to(loaded.device)
+            batch = processor.process_images(images).to(loaded.device)
             batch.pop("labels", None)  # else a loss is computed, which needs a vocabulary head
             with torch.no_grad():
                 for embedding in loaded.model(**batch).cpu():
