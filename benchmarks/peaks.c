@@ -2,6 +2,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "tiles.h" /* of engine/maxsim/kernel */
+
 #define SUMS 12
 /* The sums end in memory, so that they are worth computing; what they are made of is not known. */
 #define LOOP(KIND, START, STEP, STORE)                                                             \
@@ -44,37 +46,27 @@ __attribute__((target("avx512f,avx512vnni"))) int64_t peak_avx512_int8(int64_t t
     return 2 * 64 * SUMS;
 }
 
-#define TILES __attribute__((target("amx-tile,amx-bf16,amx-int8")))
-static TILES void configure(void) {
-    struct {
-        uint8_t bytes[64];
-    } config = {{1}};
-    for (int tile = 0; tile < 8; tile++)
-        config.bytes[16 + 2 * tile] = 64, config.bytes[48 + tile] = 16;
-    __asm__ volatile("ldtilecfg %0" : : "m"(config)); /* see engine/maxsim/kernel/tiles.h */
-}
-
 /* Only after the kernel has asked the system for the tiles. */
-TILES int64_t peak_amx_bfloat16(int64_t times) {
-    configure();
+TILES_TARGET int64_t peak_amx_bfloat16(int64_t times) {
+    configure_tiles();
     for (int64_t n = 0; n < times; n++) {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_release();
+    release_tiles();
     return 4 * 2 * 16 * 16 * 32;
 }
 
-TILES int64_t peak_amx_int8(int64_t times) {
-    configure();
+TILES_TARGET int64_t peak_amx_int8(int64_t times) {
+    configure_tiles();
     for (int64_t n = 0; n < times; n++) {
         _tile_dpbusd(0, 4, 6);
         _tile_dpbusd(1, 4, 7);
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
     }
-    _tile_release();
+    release_tiles();
     return 4 * 2 * 16 * 16 * 64;
 }

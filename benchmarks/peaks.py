@@ -15,6 +15,7 @@ from colpali_serve.engine.maxsim.arithmetic import Arithmetic
 from colpali_serve.engine.maxsim.native import Instructions, load_kernel
 
 _SOURCE = Path(__file__).with_name("peaks.c")
+_KERNEL = _SOURCE.parent.parent / "engine" / "maxsim" / "kernel"
 _TIMES = 2_000_000
 _COPIED_BYTES = 512 * 1024**2
 
@@ -30,7 +31,7 @@ class Peaks:
             return
         with TemporaryDirectory() as folder:
             library = Path(folder) / "peaks.so"
-            options = ["-O2", "-shared", "-fPIC", "-o", str(library)]
+            options = ["-O2", "-shared", "-fPIC", f"-I{_KERNEL}", "-o", str(library)]
             subprocess.run([compiler, *options, str(_SOURCE)], check=True)
             functions = ctypes.CDLL(str(library))
         for instructions in Instructions:

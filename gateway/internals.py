@@ -68,14 +68,15 @@ def stream_terms(streamer: Any, context: Any) -> tuple[int, bool]:
         streamer: The `GatewayStreamer` of a gateway, with its handlers wrapped.
         context: Of gRPC; its metadata are where Jina's client says what it wants.
     """
-    most, ordered = streamer._streamer._prefetch, False
+    own = streamer._streamer._prefetch
+    most, ordered = own, False
     for key, value in (context.invocation_metadata() or ()) if context is not None else ():
         if key == "__results_in_order__":
             ordered = value == "true"
         elif key == "__prefetch__":
             # As Jina does: what is no number is passed over, and 0 is the Flow's own.
             with suppress(ValueError):
-                most = int(value) or most
+                most = int(value) or own
     return most, ordered
 
 

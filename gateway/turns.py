@@ -9,6 +9,7 @@ was out before the caller said that no more requests come.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
@@ -28,7 +29,7 @@ class Turns:
     def __init__(self, requests: AsyncIterable[Any], most: int, ordered: bool) -> None:
         self._requests = requests
         self._ordered = ordered
-        self._room = asyncio.Semaphore(most) if most > 0 else None
+        self._room = asyncio.Semaphore(most if most > 0 else sys.maxsize)
         self._closed = False
 
     async def taken(self) -> AsyncIterator[Any]:
@@ -45,8 +46,7 @@ class Turns:
 
     def answered(self) -> None:
         """Note that one of them was answered."""
-        if self._room is not None:
-            self._room.release()
+        self._room.release()
 
     def close(self) -> None:
         """Take no more; whoever waits for room stops waiting."""
@@ -54,6 +54,5 @@ class Turns:
         self.answered()
 
     async def _has_room(self) -> bool:
-        if self._room is not None:
-            await self._room.acquire()
+        await self._room.acquire()
         return not self._closed

@@ -1,6 +1,7 @@
 """A Flow and raw gRPC calls for the gateway's tests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import grpc
 from docarray import BaseDoc, DocList
@@ -13,6 +14,7 @@ from tests.flows.processes import HOST
 
 DEADLINE_S = 60
 """Whoever is not answered at all fails instead of waiting for it."""
+
 GATEWAY = """
 jtype: Flow
 version: '1'
@@ -50,9 +52,16 @@ def request(endpoint: str, doc: BaseDoc) -> DataRequest:
     return message
 
 
-def call(client: Client, requests: Iterable[DataRequest], ordered: bool = False) -> list:
-    """Send unlike requests in one stream, which Jina's client cannot do."""
+def answers(
+    client: Client, requests: Iterable[DataRequest], ordered: bool = False
+) -> Iterator[Any]:
+    """Send unlike requests in one stream, which Jina's client cannot do; yield what comes back."""
     metadata = [("__results_in_order__", "true")] if ordered else []
     with channel(client) as open_channel:
         stub = jina_pb2_grpc.JinaRPCStub(open_channel)
-        return list(stub.Call(iter(requests), metadata=metadata, timeout=DEADLINE_S))
+        yield from stub.Call(iter(requests), metadata=metadata, timeout=DEADLINE_S)
+
+
+def call(client: Client, requests: Iterable[DataRequest], ordered: bool = False) -> list:
+    """All `answers`."""
+    return list(answers(client, requests, ordered))

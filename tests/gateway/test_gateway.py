@@ -12,7 +12,7 @@ from jina.proto import jina_pb2, jina_pb2_grpc
 from jina.types.request.data import DataRequest, SingleDocumentRequest
 
 from colpali_serve.schemas import PageDoc, QueryDoc, ScoreDoc, wire
-from tests.gateway.calls import call, channel, queries, request
+from tests.gateway.calls import answers, call, channel, queries, request
 from tests.gateway.executors import SECRET
 
 KNOWN = "/embed_images, /embed_queries, /score_embeddings"
@@ -70,13 +70,10 @@ def test_a_stream_ends_whose_last_answer_came_before_its_end(client, ordered):
             yield request(endpoint, QueryDoc(text="fine"))
             assert answered.acquire(timeout=30)
 
-    metadata = [("__results_in_order__", str(ordered).lower())]
-    with channel(client) as open_channel:
-        stub = jina_pb2_grpc.JinaRPCStub(open_channel)
-        received = []
-        for response in stub.Call(requests(), metadata=metadata, timeout=30):
-            received.append(response)
-            answered.release()
+    received = []
+    for response in answers(client, requests(), ordered):
+        received.append(response)
+        answered.release()
     assert len(received) == 3
 
 

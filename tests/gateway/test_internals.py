@@ -58,6 +58,7 @@ def test_handlers_are_wrapped():
         ((("__prefetch__", "0"),), (32, False)),
         ((("__prefetch__", "seven"),), (32, False)),
         ((("__prefetch__", "-1"),), (-1, False)),
+        ((("__prefetch__", "70"), ("__prefetch__", "0")), (32, False)),
     ],
 )
 def test_a_stream_s_terms_are_what_jina_makes_of_its_metadata(metadata, terms):
